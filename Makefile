@@ -30,7 +30,7 @@ test: deps-test
 	@mkdir -p build
 	@cmake --preset dev >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset dev
-	@ctest --preset dev
+	@ctest --preset dev -j $$(nproc)
 
 # And: the same unit tests under TSan, in release mode, and a minute of each fuzz target.
 test-all: test

@@ -29,6 +29,7 @@ def main():
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--greedy", type=int, default=200)
     parser.add_argument("--bf16", action="store_true", help="keep our weights in bf16 (loose: prints, never fails)")
+    parser.add_argument("--f64", action="store_true", help="also measure both sides against a float64 forward pass")
     args = parser.parse_args()
     ids = AutoTokenizer.from_pretrained(args.folder)(args.prompt)["input_ids"]
     with tempfile.TemporaryDirectory() as work:
@@ -54,6 +55,13 @@ def main():
     same = next((i for i in range(args.greedy) if theirs[i] != ours["greedy"][i].item()), args.greedy)
     print(f"{args.folder}: prompt of {len(ids)} tokens, vocabulary {logits.shape[1]}, largest logit "
           f"{logits.abs().max().item():.2f}, max |difference| {worst:.3g}, greedy {same} of {args.greedy} tokens the same")
+    if args.f64:  # which side is nearer the exact value? (memory: 8 bytes a weight)
+        model = model.double()
+        with torch.no_grad():
+            exact = model(torch.tensor([ids])).logits[0]
+        for who, x in (("ours", ours["logits"]), ("transformers f32", logits)):
+            d = (x.double() - exact).abs()
+            print(f"against float64, {who}: max {d.max().item():.3g}, mean {d.mean().item():.3g}")
     if lead is not None:
         print(f"they part at token {same}, where transformers' choice leads ours by {lead:.3g}")
     return 0 if args.bf16 or (worst < 1e-3 and same == args.greedy) else 1

@@ -98,7 +98,7 @@ export class Card {
   }
   trace(v) {
     if (!v.trace) return null;
-    const details = el("details", { class: "trace", open: this.traceOpen }, el("summary", {}, t("card.trace"), el("kbd", { "aria-hidden": "true" }, "r")),
+    const details = el("details", { class: "trace", open: this.traceOpen }, el("summary", {}, t(v.trace_writer === "rules" ? "card.trace.rules" : "card.trace"), el("kbd", { "aria-hidden": "true" }, "r")),
       el("p", { dir: "auto" }, v.trace));
     details.addEventListener("toggle", () => { this.traceOpen = details.open; });
     return details;

@@ -141,6 +141,7 @@ const TABLE = {
   "card.for": ["Pour", "For"],
   "card.against": ["Contre", "Against"],
   "card.no_reason": ["non rédigé par le modèle", "not written by the model"],
+  "card.trace.rules": ["Justification composée à partir des étiquettes du modèle et des passages cités", "Reasons composed from the model's labels and the passages quoted"],
   "card.trace": ["Justification produite par le modèle, non vérifiée", "Justification produced by the model, not verified"],
   "card.source": ["Qui parle", "Who speaks"],
   "card.distress": ["Détresse", "Distress"],

@@ -174,7 +174,8 @@ static bool predict_with_model(struct prediction *predictions, const struct data
     return ok;
 }
 
-static void prediction_from_json(struct prediction *p, const struct label_record *r, const json_t *v) {
+static bool prediction_from_json(struct prediction *p, const struct label_record *r, const json_t *v, const char *path,
+                                 struct error *err) {
     const json_t *urgency = json_object_get(v, "urgency"), *place = json_object_get(v, "place");
     const char *level = json_string_value(json_object_get(urgency, "level"));
     const char *class_name = json_string_value(json_object_get(json_object_get(v, "class"), "main"));
@@ -185,8 +186,13 @@ static void prediction_from_json(struct prediction *p, const struct label_record
     if (class_name != NULL) p->class_i = label_find(label_classes, N_CLASSES, class_name);
     if (source != NULL) p->source = label_find(label_sources, N_SOURCES, source);
     const json_t *probabilities = json_object_get(urgency, "p");
-    for (int l = 0; l < N_LEVELS; l++)
-        p->p_level[l] = (float)json_number_value(json_object_get(probabilities, label_levels[l]));
+    for (int l = 0; l < N_LEVELS; l++) {
+        double value = json_number_value(json_object_get(probabilities, label_levels[l]));
+        if (!(value >= 0 && value <= 1))
+            return error_set(err, ERR_INPUT, "%s: id \"%s\": p of %s is %g, from 0 to 1 was expected", path, r->id,
+                             label_levels[l], value);
+        p->p_level[l] = (float)value;
+    }
     prediction_place(p, r, json_string_value(json_object_get(place, "station")),
                      json_string_value(json_object_get(place, "line")));
     const json_t *evidence = json_object_get(v, "evidence"), *e;
@@ -196,6 +202,7 @@ static void prediction_from_json(struct prediction *p, const struct label_record
         p->n_spans++;
         p->n_verbatim += text != NULL && strstr(r->text, text) != NULL;
     }
+    return true;
 }
 
 static bool predict_from_file(struct prediction *predictions, const struct dataset *d, const char *path,
@@ -226,7 +233,7 @@ static bool predict_from_file(struct prediction *predictions, const struct datas
     for (int64_t i = 0; ok && i < d->n; i++) {
         predictions[i] = (struct prediction){.level = -1, .class_i = -1, .source = -1};
         const json_t *v = json_object_get(by_id, d->records[i].id);
-        if (v != NULL) prediction_from_json(&predictions[i], &d->records[i], v);
+        if (v != NULL) ok = prediction_from_json(&predictions[i], &d->records[i], v, path, err);
     }
     json_decref(by_id);
     return ok;

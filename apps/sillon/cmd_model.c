@@ -3,6 +3,7 @@
 
 #include "engine/model.h"
 #include "engine/safetensors.h"
+#include "engine/stack.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 static const char help[] =
     "usage: sillon model inspect [FOLDER]     shape, tokens, tensors, and the kernels this machine would use\n"
     "       sillon model verify [FOLDER]      opens everything and reads every weight: finite, right shapes\n"
+    "       sillon model stack OUT FOLDER...     several small decoders as one: the mean of their logits in one pass\n"
     "FOLDER defaults to the shipped models/default.   --json for inspect as JSON.\n"
     "exit status: 0 good, 1 failed, 2 wrong usage\n";
 
@@ -84,6 +86,14 @@ int cmd_model(int argc, char **argv) {
     const char *verb = optind < argc ? argv[optind++] : "", *given = optind < argc ? argv[optind] : NULL;
     struct error err = {0};
     char folder[4096];
+    if (strcmp(verb, "stack") == 0) {
+        const char *const *members = (const char *const *)argv + optind;
+        if (given == NULL || optind + 1 >= argc) {
+            fputs(help, stderr);
+            return EXIT_USAGE;
+        }
+        return model_stack(given, members + 1, argc - optind - 1, &err) ? EXIT_DONE : command_fail("model", &err);
+    }
     bool is_inspect = strcmp(verb, "inspect") == 0;
     if (!is_inspect && strcmp(verb, "verify") != 0) {
         fputs(help, stderr);

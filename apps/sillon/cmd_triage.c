@@ -67,6 +67,12 @@ static enum line_state reader_line(struct reader *r, bool wait, const char **lin
             r->skipping = false;
             return skipped ? LINE_TOO_LONG : LINE_READY;
         }
+        if (r->eof && r->skipping) { // the end of a line that filled the buffer and was dropped
+            r->skipping = false;
+            *line = start;
+            *n_bytes = 0;
+            return LINE_TOO_LONG;
+        }
         if (r->eof) return LINE_EOF;
         if (r->end - r->begin >= r->capacity) { // no newline in all of the buffer: drop it, remember
             r->skipping = true;

@@ -1,6 +1,8 @@
 // apps/sillon/main.c - `sillon COMMAND ...`: finds the command and hands over.
 #include "command.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +27,15 @@ static void print_help(FILE *out) {
     fprintf(out, "\nexit status: 0 done, 1 failed, 2 wrong usage\n");
 }
 
+// What a command printed must have reached stdout: a full disk or a closed pipe is a failure, told once.
+static int finish(const char *command, int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "sillon %s: stdout: %s\n", command, strerror(errno));
+    return status == EXIT_DONE ? EXIT_FAILED : status;
+}
+
 int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN); // a reader that leaves is a write error with a sentence, not a silent death
     if (sodium_init() < 0) {
         fprintf(stderr, "sillon: libsodium cannot start (no source of randomness)\n");
         return EXIT_FAILED;
@@ -36,14 +46,14 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return EXIT_DONE;
+        return finish("help", EXIT_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("sillon 0.1\n");
         return EXIT_DONE;
     }
     for (int i = 0; i < COUNT_OF(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) == 0) return finish(argv[1], commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "sillon: no command \"%s\"\n", argv[1]);
     print_help(stderr);
     return EXIT_USAGE;

@@ -1,4 +1,5 @@
-// engine/model.c - opening a model folder: names of Llama- and Qwen-family tensors, shapes checked, weights packed.
+// engine/model.c - opening a model folder: names of Llama- and Qwen-family tensors, shapes checked,
+// weights packed.
 #include "engine/model.h"
 
 #include "core/file.h"
@@ -17,12 +18,13 @@ struct loader {
     int64_t bytes;
 };
 
-// Finds tensor `name` of the given shape; `n_cols` 0 for a vector. Called before memory is taken for it, so that a
-// config.json that claims too much is told from the file and not from malloc.
-static bool find_tensor(struct loader *l, const struct tensor **out, const char *name, int64_t n_rows,
-                        int64_t n_cols) {
+// Finds tensor `name` of the given shape; `n_cols` 0 for a vector. Called before memory is taken
+// for it, so that a config.json that claims too much is told from the file and not from malloc.
+static bool find_tensor(struct loader *l, const struct tensor **out, const char *name,
+                        int64_t n_rows, int64_t n_cols) {
     const struct tensor *t = *out = tensor_set_find(l->set, name);
-    if (t == NULL) return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is missing", l->folder, name);
+    if (t == NULL)
+        return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is missing", l->folder, name);
     bool right = n_cols > 0 ? t->n_dims == 2 && t->shape[0] == n_rows && t->shape[1] == n_cols
                             : t->n_dims == 1 && t->shape[0] == n_rows;
     if (!right) {
@@ -32,15 +34,18 @@ static bool find_tensor(struct loader *l, const struct tensor **out, const char 
             snprintf(shape + n, sizeof shape - n, i ? ", %lld" : "%lld", (long long)t->shape[i]);
         }
         if (n_cols == 0)
-            return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], config.json says [%lld]", l->folder, name,
+            return error_set(l->err, ERR_INPUT,
+                             "%s: tensor \"%s\" is [%s], config.json says [%lld]", l->folder, name,
                              shape, (long long)n_rows);
-        return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], config.json says [%lld, %lld]", l->folder, name,
-                         shape, (long long)n_rows, (long long)n_cols);
+        return error_set(l->err, ERR_INPUT,
+                         "%s: tensor \"%s\" is [%s], config.json says [%lld, %lld]", l->folder,
+                         name, shape, (long long)n_rows, (long long)n_cols);
     }
     return true;
 }
 
-static bool load_into(struct loader *l, float *out, const char *name, int64_t n_rows, int64_t n_cols) {
+static bool load_into(struct loader *l, float *out, const char *name, int64_t n_rows,
+                      int64_t n_cols) {
     const struct tensor *t;
     if (!find_tensor(l, &t, name, n_rows, n_cols)) return false;
     return tensor_read_f32(out, t, l->err) || error_wrap(l->err, "%s", l->folder);
@@ -69,14 +74,16 @@ struct block {
     int64_t O;
 };
 
-static bool load_weight(struct loader *l, struct weight *weight, const struct block *blocks, int n_blocks, int64_t C) {
+static bool load_weight(struct loader *l, struct weight *weight, const struct block *blocks,
+                        int n_blocks, int64_t C) {
     int64_t O = 0;
     for (int i = 0; i < n_blocks; O += blocks[i++].O) {
         const struct tensor *t;
         if (!find_tensor(l, &t, blocks[i].name, blocks[i].O, C)) return false;
     }
     float *w = malloc((size_t)O * (size_t)C * sizeof *w);
-    if (w == NULL) return error_set(l->err, ERR_NOMEM, "%s: out of memory for %s", l->folder, blocks[0].name);
+    if (w == NULL)
+        return error_set(l->err, ERR_NOMEM, "%s: out of memory for %s", l->folder, blocks[0].name);
     int64_t row = 0;
     bool ok = true;
     for (int i = 0; ok && i < n_blocks; row += blocks[i++].O)
@@ -84,7 +91,8 @@ static bool load_weight(struct loader *l, struct weight *weight, const struct bl
     if (ok && l->type == WEIGHT_F32) ok = weight_init_f32(weight, w, O, C, l->err);
     if (ok && l->type == WEIGHT_BF16) {
         uint16_t *bits = malloc((size_t)O * (size_t)C * sizeof *bits);
-        ok = bits != NULL || error_set(l->err, ERR_NOMEM, "%s: out of memory for %s", l->folder, blocks[0].name);
+        ok = bits != NULL ||
+             error_set(l->err, ERR_NOMEM, "%s: out of memory for %s", l->folder, blocks[0].name);
         for (int64_t i = 0; ok && i < O * C; i++) bits[i] = bf16_from_f32(w[i]);
         ok = ok && weight_init_bf16(weight, bits, O, C, l->err);
         free(bits);
@@ -101,7 +109,8 @@ static bool load_bias(struct loader *l, float **bias, const struct block *blocks
     if (*bias == NULL) return error_set(l->err, ERR_NOMEM, "%s: out of memory", l->folder);
     for (int i = 0; i < n_blocks; row += blocks[i++].O) {
         char name[112];
-        snprintf(name, sizeof name, "%.*s.bias", (int)(strlen(blocks[i].name) - strlen(".weight")), blocks[i].name);
+        snprintf(name, sizeof name, "%.*s.bias", (int)(strlen(blocks[i].name) - strlen(".weight")),
+                 blocks[i].name);
         if (!load_into(l, *bias + row, name, blocks[i].O, 0)) return false;
     }
     return true;
@@ -112,7 +121,8 @@ static void block_name(struct block *b, int64_t layer_i, const char *what, int64
     b->O = O;
 }
 
-static bool load_layer(struct loader *l, struct layer *layer, const struct model_config *c, int64_t i) {
+static bool load_layer(struct loader *l, struct layer *layer, const struct model_config *c,
+                       int64_t i) {
     int64_t Q = c->H * c->D, KV = c->H_kv * c->D;
     struct block qkv[3], o, gate_up[2], down, norm;
     block_name(&qkv[0], i, "self_attn.q_proj", Q);
@@ -123,11 +133,13 @@ static bool load_layer(struct loader *l, struct layer *layer, const struct model
     block_name(&gate_up[1], i, "mlp.up_proj", c->F);
     block_name(&down, i, "mlp.down_proj", c->C);
     if (!load_weight(l, &layer->qkv, qkv, 3, c->C) || !load_weight(l, &layer->o, &o, 1, Q) ||
-        !load_weight(l, &layer->gate_up, gate_up, 2, c->C) || !load_weight(l, &layer->down, &down, 1, c->F))
+        !load_weight(l, &layer->gate_up, gate_up, 2, c->C) ||
+        !load_weight(l, &layer->down, &down, 1, c->F))
         return false;
     if (c->qkv_bias && !load_bias(l, &layer->qkv_bias, qkv, 3)) return false;
     if (c->o_bias && !load_bias(l, &layer->o_bias, &o, 1)) return false;
-    if (c->mlp_bias && (!load_bias(l, &layer->gate_up_bias, gate_up, 2) || !load_bias(l, &layer->down_bias, &down, 1)))
+    if (c->mlp_bias && (!load_bias(l, &layer->gate_up_bias, gate_up, 2) ||
+                        !load_bias(l, &layer->down_bias, &down, 1)))
         return false;
     block_name(&norm, i, "input_layernorm", c->C);
     if ((layer->attn_norm = load_new(l, norm.name, c->C, 0)) == NULL) return false;
@@ -158,7 +170,8 @@ static void read_name(struct model *m, const char *folder) {
     }
 }
 
-bool model_open(struct model **out, const char *folder, const struct model_options *options, struct error *err) {
+bool model_open(struct model **out, const char *folder, const struct model_options *options,
+                struct error *err) {
     *out = NULL;
     struct model *m = calloc(1, sizeof *m);
     struct tensor_set *set = NULL;
@@ -180,14 +193,15 @@ bool model_open(struct model **out, const char *folder, const struct model_optio
     struct block head = {.O = c->V};
     // A folder may tie the head without saying so, or say so and store it twice: the file decides.
     bool tied = c->tied_head || tensor_set_find(set, "lm_head.weight") == NULL;
-    snprintf(head.name, sizeof head.name, "%s", tied ? "model.embed_tokens.weight" : "lm_head.weight");
+    snprintf(head.name, sizeof head.name, "%s",
+             tied ? "model.embed_tokens.weight" : "lm_head.weight");
     if (!load_weight(&l, &m->head, &head, 1, c->C)) goto fail;
     if (!tensor_set_sha256(set, m->sha256, err)) goto fail;
     m->weight_bytes = l.bytes;
     if (!tokenizer_open(&m->tokenizer, folder, err)) goto fail;
     if (tokenizer_vocab(m->tokenizer) > c->V) {
-        error_set(err, ERR_INPUT, "%s: tokenizer.json has %lld tokens, the model only %lld rows", folder,
-                  (long long)tokenizer_vocab(m->tokenizer), (long long)c->V);
+        error_set(err, ERR_INPUT, "%s: tokenizer.json has %lld tokens, the model only %lld rows",
+                  folder, (long long)tokenizer_vocab(m->tokenizer), (long long)c->V);
         goto fail;
     }
     read_name(m, folder);
@@ -208,8 +222,8 @@ void model_close(struct model *m) {
         weight_release(&y->o);
         weight_release(&y->gate_up);
         weight_release(&y->down);
-        float *vectors[] = {y->attn_norm, y->mlp_norm,  y->qkv_bias, y->o_bias, y->gate_up_bias,
-                            y->down_bias, y->q_norm,    y->k_norm};
+        float *vectors[] = {y->attn_norm,    y->mlp_norm,  y->qkv_bias, y->o_bias,
+                            y->gate_up_bias, y->down_bias, y->q_norm,   y->k_norm};
         for (int64_t j = 0; j < COUNT_OF(vectors); j++) free(vectors[j]);
     }
     free(m->layers);

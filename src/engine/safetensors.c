@@ -1,4 +1,5 @@
-// engine/safetensors.c - the safetensors format: everything a header claims is checked before it is believed.
+// engine/safetensors.c - the safetensors format: everything a header claims is checked before it is
+// believed.
 #include "engine/safetensors.h"
 
 #include "core/arena.h"
@@ -41,9 +42,10 @@ static const struct {
     const char *name;
     size_t n_bytes;
 } dtypes[] = {
-    [TENSOR_F32] = {"F32", 4}, [TENSOR_F16] = {"F16", 2}, [TENSOR_BF16] = {"BF16", 2}, [TENSOR_F64] = {"F64", 8},
-    [TENSOR_I64] = {"I64", 8}, [TENSOR_I32] = {"I32", 4}, [TENSOR_I16] = {"I16", 2},   [TENSOR_I8] = {"I8", 1},
-    [TENSOR_U8] = {"U8", 1},   [TENSOR_BOOL] = {"BOOL", 1},
+    [TENSOR_F32] = {"F32", 4},   [TENSOR_F16] = {"F16", 2}, [TENSOR_BF16] = {"BF16", 2},
+    [TENSOR_F64] = {"F64", 8},   [TENSOR_I64] = {"I64", 8}, [TENSOR_I32] = {"I32", 4},
+    [TENSOR_I16] = {"I16", 2},   [TENSOR_I8] = {"I8", 1},   [TENSOR_U8] = {"U8", 1},
+    [TENSOR_BOOL] = {"BOOL", 1},
 };
 
 const char *tensor_dtype_name(enum tensor_dtype dtype) {
@@ -70,8 +72,9 @@ static bool offset_read(size_t *out, const json_t *value) {
 }
 
 // One entry of the header. data_bytes is what follows the header in the file.
-static bool tensor_parse(struct tensor_set *set, struct tensor *t, const char *key, const json_t *value,
-                         const uint8_t *data, size_t data_bytes, const char *name, struct error *err) {
+static bool tensor_parse(struct tensor_set *set, struct tensor *t, const char *key,
+                         const json_t *value, const uint8_t *data, size_t data_bytes,
+                         const char *name, struct error *err) {
     const char *dtype;
     char where[200];
     snprintf(where, sizeof where, "%s: tensor \"%.80s\"", name, key);
@@ -79,9 +82,11 @@ static bool tensor_parse(struct tensor_set *set, struct tensor *t, const char *k
     if (!json_get_string(&dtype, value, "dtype", true, where, err)) return false;
     if (!dtype_parse(&t->dtype, dtype))
         return error_set(err, ERR_INPUT, "%s: dtype \"%.20s\" is not supported", where, dtype);
-    const json_t *shape = json_object_get(value, "shape"), *offsets = json_object_get(value, "data_offsets");
+    const json_t *shape = json_object_get(value, "shape"),
+                 *offsets = json_object_get(value, "data_offsets");
     if (!json_is_array(shape) || json_array_size(shape) > TENSOR_MAX_DIMS)
-        return error_set(err, ERR_INPUT, "%s: shape must be an array of at most %d sizes", where, TENSOR_MAX_DIMS);
+        return error_set(err, ERR_INPUT, "%s: shape must be an array of at most %d sizes", where,
+                         TENSOR_MAX_DIMS);
     t->n_dims = (int)json_array_size(shape);
     t->count = 1;
     for (int i = 0; i < t->n_dims; i++) {
@@ -93,15 +98,19 @@ static bool tensor_parse(struct tensor_set *set, struct tensor *t, const char *k
             return error_set(err, ERR_INPUT, "%s: the shape's product overflows", where);
     }
     size_t begin, end, bytes;
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2 || !offset_read(&begin, json_array_get(offsets, 0)) ||
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
+        !offset_read(&begin, json_array_get(offsets, 0)) ||
         !offset_read(&end, json_array_get(offsets, 1)))
         return error_set(err, ERR_INPUT, "%s: data_offsets must be two offsets", where);
     if (begin > end || end > data_bytes)
-        return error_set(err, ERR_INPUT, "%s: data_offsets [%zu, %zu] leave the %zu bytes of data (truncated file?)",
-                         where, begin, end, data_bytes);
-    if (__builtin_mul_overflow((size_t)t->count, dtypes[t->dtype].n_bytes, &bytes) || bytes != end - begin)
-        return error_set(err, ERR_INPUT, "%s: %zu bytes of data for %lld values of %s", where, end - begin,
-                         (long long)t->count, dtype);
+        return error_set(
+            err, ERR_INPUT,
+            "%s: data_offsets [%zu, %zu] leave the %zu bytes of data (truncated file?)", where,
+            begin, end, data_bytes);
+    if (__builtin_mul_overflow((size_t)t->count, dtypes[t->dtype].n_bytes, &bytes) ||
+        bytes != end - begin)
+        return error_set(err, ERR_INPUT, "%s: %zu bytes of data for %lld values of %s", where,
+                         end - begin, (long long)t->count, dtype);
     t->name = arena_strndup(&set->arena, key, strlen(key));
     if (t->name == NULL) return error_set(err, ERR_NOMEM, "%s: out of memory", name);
     t->data = data + begin;
@@ -119,24 +128,29 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-// Adds the tensors of one file. Holes and overlaps are refused, as the reference implementation does.
-static bool shard_parse(struct tensor_set *set, const uint8_t *bytes, size_t n_bytes, const char *name,
-                        struct error *err) {
+// Adds the tensors of one file. Holes and overlaps are refused, as the reference implementation
+// does.
+static bool shard_parse(struct tensor_set *set, const uint8_t *bytes, size_t n_bytes,
+                        const char *name, struct error *err) {
     uint64_t header_bytes = 0;
     if (n_bytes < 8)
-        return error_set(err, ERR_INPUT, "%s: %zu bytes, too short for a safetensors header", name, n_bytes);
+        return error_set(err, ERR_INPUT, "%s: %zu bytes, too short for a safetensors header", name,
+                         n_bytes);
     for (int i = 7; i >= 0; i--) header_bytes = header_bytes << 8 | bytes[i];
     if (header_bytes > HEADER_LIMIT_BYTES)
         return error_set(err, ERR_LIMIT, "%s: header of %llu bytes, the limit is %d", name,
                          (unsigned long long)header_bytes, HEADER_LIMIT_BYTES);
     if (header_bytes > n_bytes - 8)
-        return error_set(err, ERR_INPUT, "%s: header of %llu bytes in a file of %zu (truncated file?)", name,
+        return error_set(err, ERR_INPUT,
+                         "%s: header of %llu bytes in a file of %zu (truncated file?)", name,
                          (unsigned long long)header_bytes, n_bytes);
     const uint8_t *data = bytes + 8 + header_bytes;
     size_t data_bytes = n_bytes - 8 - (size_t)header_bytes;
     json_t *header;
-    if (!json_parse(&header, (const char *)bytes + 8, (size_t)header_bytes, name, err)) return false;
-    bool ok = json_is_object(header) || error_set(err, ERR_INPUT, "%s: the header is not a JSON object", name);
+    if (!json_parse(&header, (const char *)bytes + 8, (size_t)header_bytes, name, err))
+        return false;
+    bool ok = json_is_object(header) ||
+              error_set(err, ERR_INPUT, "%s: the header is not a JSON object", name);
     int64_t first = set->n_tensors;
     const char *key;
     json_t *value;
@@ -153,7 +167,8 @@ static bool shard_parse(struct tensor_set *set, const uint8_t *bytes, size_t n_b
     if (ok) {
         json_object_foreach(header, key, value) {
             if (strcmp(key, "__metadata__") == 0) {
-                if (set->metadata == NULL && json_is_object(value)) set->metadata = json_incref(value);
+                if (set->metadata == NULL && json_is_object(value))
+                    set->metadata = json_incref(value);
                 continue;
             }
             struct tensor *t = &set->tensors[set->n_tensors];
@@ -171,8 +186,10 @@ static bool shard_parse(struct tensor_set *set, const uint8_t *bytes, size_t n_b
     const uint8_t *next = data;
     for (int64_t i = 0; i < n; i++) {
         if (added[i].data != next)
-            return error_set(err, ERR_INPUT, "%s: tensor \"%.80s\" %s the one before it (offset %zu, expected %zu)",
-                             name, added[i].name, added[i].data < next ? "overlaps" : "leaves a hole after",
+            return error_set(err, ERR_INPUT,
+                             "%s: tensor \"%.80s\" %s the one before it (offset %zu, expected %zu)",
+                             name, added[i].name,
+                             added[i].data < next ? "overlaps" : "leaves a hole after",
                              (size_t)(added[i].data - data), (size_t)(next - data));
         next = added[i].data + added[i].n_bytes;
     }
@@ -183,10 +200,12 @@ static bool shard_parse(struct tensor_set *set, const uint8_t *bytes, size_t n_b
 }
 
 static bool set_sort(struct tensor_set *set, const char *name, struct error *err) {
-    if (set->n_tensors > 0) qsort(set->tensors, (size_t)set->n_tensors, sizeof *set->tensors, by_name);
+    if (set->n_tensors > 0)
+        qsort(set->tensors, (size_t)set->n_tensors, sizeof *set->tensors, by_name);
     for (int64_t i = 1; i < set->n_tensors; i++)
         if (strcmp(set->tensors[i - 1].name, set->tensors[i].name) == 0)
-            return error_set(err, ERR_INPUT, "%s: tensor \"%.80s\" is in two shards", name, set->tensors[i].name);
+            return error_set(err, ERR_INPUT, "%s: tensor \"%.80s\" is in two shards", name,
+                             set->tensors[i].name);
     return true;
 }
 
@@ -199,22 +218,26 @@ static bool shard_open(struct tensor_set *set, const char *path, struct error *e
     return shard_parse(set, shard->map.data, shard->map.n_bytes, path, err);
 }
 
-// The file names in the index's weight_map, each opened once. A name that leaves the folder is refused.
-static bool index_open(struct tensor_set *set, const char *folder, const char *index_path, struct error *err) {
+// The file names in the index's weight_map, each opened once. A name that leaves the folder is
+// refused.
+static bool index_open(struct tensor_set *set, const char *folder, const char *index_path,
+                       struct error *err) {
     json_t *index;
     if (!json_parse_file(&index, index_path, err)) return false;
     const json_t *map = json_object_get(index, "weight_map");
     const char *key;
     json_t *value;
-    bool ok = json_is_object(map) || error_set(err, ERR_INPUT, "%s: \"weight_map\" is missing", index_path);
+    bool ok = json_is_object(map) ||
+              error_set(err, ERR_INPUT, "%s: \"weight_map\" is missing", index_path);
     const char *seen[SHARDS_LIMIT];
     int64_t n_seen = 0;
     if (ok) {
         json_object_foreach((json_t *)(uintptr_t)map, key, value) {
             const char *file = json_string_value(value);
             if (file == NULL || strchr(file, '/') != NULL || file[0] == '.') {
-                ok = error_set(err, ERR_INPUT, "%s: weight_map[\"%.80s\"] is not a file name of this folder", index_path,
-                               key);
+                ok = error_set(err, ERR_INPUT,
+                               "%s: weight_map[\"%.80s\"] is not a file name of this folder",
+                               index_path, key);
                 break;
             }
             bool known = false;
@@ -255,7 +278,8 @@ bool tensor_set_open(struct tensor_set **out, const char *path, struct error *er
         } else if (file_exists(index)) {
             if (!index_open(set, path, index, err)) goto fail;
         } else {
-            error_set(err, ERR_NOTFOUND, "%s: no model.safetensors nor model.safetensors.index.json in this folder",
+            error_set(err, ERR_NOTFOUND,
+                      "%s: no model.safetensors nor model.safetensors.index.json in this folder",
                       path);
             goto fail;
         }
@@ -268,8 +292,8 @@ fail:
     return false;
 }
 
-bool tensor_set_open_memory(struct tensor_set **out, const uint8_t *data, size_t n_bytes, const char *name,
-                            struct error *err) {
+bool tensor_set_open_memory(struct tensor_set **out, const uint8_t *data, size_t n_bytes,
+                            const char *name, struct error *err) {
     *out = NULL;
     struct tensor_set *set = calloc(1, sizeof *set);
     if (set == NULL) return error_set(err, ERR_NOMEM, "%s: out of memory", name);
@@ -314,7 +338,8 @@ static int by_path(const void *a, const void *b) {
 }
 
 bool tensor_set_sha256(const struct tensor_set *set, char out_hex[65], struct error *err) {
-    if (set->n_shards == 0) return error_set(err, ERR_STATE, "sha256: the tensors were not opened from files");
+    if (set->n_shards == 0)
+        return error_set(err, ERR_STATE, "sha256: the tensors were not opened from files");
     crypto_hash_sha256_state state;
     unsigned char digest[crypto_hash_sha256_BYTES];
     crypto_hash_sha256_init(&state);
@@ -328,7 +353,9 @@ bool tensor_set_sha256(const struct tensor_set *set, char out_hex[65], struct er
 
 bool tensor_read_f32(float *out, const struct tensor *t, struct error *err) {
     switch (t->dtype) {
-    case TENSOR_F32: memcpy(out, t->data, t->n_bytes); return true;
+    case TENSOR_F32:
+        memcpy(out, t->data, t->n_bytes);
+        return true;
     case TENSOR_F16:
     case TENSOR_BF16:
         for (int64_t i = 0; i < t->count; i++) {
@@ -345,12 +372,13 @@ bool tensor_read_f32(float *out, const struct tensor *t, struct error *err) {
         }
         return true;
     default:
-        return error_set(err, ERR_INPUT, "tensor \"%s\": %s where floating-point values are needed", t->name,
-                         tensor_dtype_name(t->dtype));
+        return error_set(err, ERR_INPUT, "tensor \"%s\": %s where floating-point values are needed",
+                         t->name, tensor_dtype_name(t->dtype));
     }
 }
 
-// ------------------------------------------------------------------------------------------------- writing
+// -------------------------------------------------------------------------------------------------
+// writing
 
 static bool write_all(int fd, const void *data, size_t n_bytes) {
     const char *p = data;
@@ -406,7 +434,8 @@ bool tensor_file_write(const char *path, const struct tensor_source *tensors, in
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     uint8_t length[8];
     for (int i = 0; i < 8; i++) length[i] = (uint8_t)((uint64_t)header.n_bytes >> (8 * i));
-    bool ok = fd >= 0 && write_all(fd, length, sizeof length) && write_all(fd, header.data, header.n_bytes);
+    bool ok = fd >= 0 && write_all(fd, length, sizeof length) &&
+              write_all(fd, header.data, header.n_bytes);
     for (int64_t i = 0; ok && i < n_tensors; i++) {
         size_t bytes = dtypes[tensors[i].dtype].n_bytes;
         for (int d = 0; d < tensors[i].n_dims; d++) bytes *= (size_t)tensors[i].shape[d];

@@ -1,4 +1,5 @@
-// engine/sampler.c - greedy, temperature, top-k and top-p (nucleus, Holtzman et al. 2020, arXiv:1904.09751).
+// engine/sampler.c - greedy, temperature, top-k and top-p (nucleus, Holtzman et al. 2020,
+// arXiv:1904.09751).
 #include "engine/sampler.h"
 
 #include <math.h>
@@ -51,6 +52,7 @@ int32_t sampler_choose(struct sampler *s, float *logits, int64_t V, float *scrat
         u -= (double)c[i].p;
         if (u < 0) return c[i].id;
     }
-    while (n > 1 && !(c[n - 1].p > 0)) n--; // rounding left a little of u: never a token of probability 0
+    while (n > 1 && !(c[n - 1].p > 0))
+        n--; // rounding left a little of u: never a token of probability 0
     return c[n - 1].id;
 }

@@ -1,7 +1,7 @@
 // engine/session.c - the forward pass of a decoder over several sequences, with a KV cache a slot.
-// Rows of a pass (tokens of all parts, one after the other) go together through the matrix products; attention
-// looks at each row's own slot. Every sum runs in an order set by the row alone, so a sequence's numbers do not
-// depend on what else is in the pass nor on the threads.
+// Rows of a pass (tokens of all parts, one after the other) go together through the matrix
+// products; attention looks at each row's own slot. Every sum runs in an order set by the row
+// alone, so a sequence's numbers do not depend on what else is in the pass nor on the threads.
 #include "engine/session.h"
 
 #include "core/arena.h"
@@ -21,15 +21,16 @@ struct session {
     struct pool *pool;
     struct session_options options;
     struct arena arena;
-    int64_t *lengths;             // [n_slots]
-    float *keys, *values;         // [L, n_slots, H_kv, slot_tokens, D]
-    float *rope_cos, *rope_sin;   // [slot_tokens, D/2]
-    struct row *rows;             // [batch_tokens]
-    float *x, *h, *qkv, *gate_up; // [batch_tokens, C], [., max(C, H D)], [., (H + 2 H_kv) D], [., 2 F]
-    float *attention;             // [batch_tokens, H D]
-    float *scores;                // [threads, slot_tokens]
-    float *hidden;                // [batch_tokens, C]: rows kept by the last pass
-    int64_t *hidden_first;        // [batch_tokens]: part -> first kept row
+    int64_t *lengths;           // [n_slots]
+    float *keys, *values;       // [L, n_slots, H_kv, slot_tokens, D]
+    float *rope_cos, *rope_sin; // [slot_tokens, D/2]
+    struct row *rows;           // [batch_tokens]
+    float *x, *h, *qkv,
+        *gate_up;          // [batch_tokens, C], [., max(C, H D)], [., (H + 2 H_kv) D], [., 2 F]
+    float *attention;      // [batch_tokens, H D]
+    float *scores;         // [threads, slot_tokens]
+    float *hidden;         // [batch_tokens, C]: rows kept by the last pass
+    int64_t *hidden_first; // [batch_tokens]: part -> first kept row
     int64_t *hidden_count;
     int64_t n_parts;
     int64_t layer_i; // of the stage being run on the pool
@@ -41,8 +42,10 @@ bool session_open(struct session **out, const struct model *model, struct pool *
     *out = NULL;
     const struct model_config *c = &model->config;
     struct session_options o = *options;
-    if (o.n_slots < 1 || o.slot_tokens < 1 || o.batch_tokens < 1 || o.n_slots > 1 << 16 || o.batch_tokens > 1 << 20)
-        return error_set(err, ERR_USAGE, "session: %lld slots of %lld tokens, %lld a batch: each must be positive",
+    if (o.n_slots < 1 || o.slot_tokens < 1 || o.batch_tokens < 1 || o.n_slots > 1 << 16 ||
+        o.batch_tokens > 1 << 20)
+        return error_set(err, ERR_USAGE,
+                         "session: %lld slots of %lld tokens, %lld a batch: each must be positive",
                          (long long)o.n_slots, (long long)o.slot_tokens, (long long)o.batch_tokens);
     if (o.slot_tokens > c->T_max)
         return error_set(err, ERR_LIMIT, "session: %lld tokens a sequence, the model holds %lld",
@@ -53,7 +56,8 @@ bool session_open(struct session **out, const struct model *model, struct pool *
     s->k = kernels_best();
     s->pool = pool;
     s->options = o;
-    size_t Q = (size_t)(c->H * c->D), KV = (size_t)(c->H_kv * c->D), C = (size_t)c->C, B = (size_t)o.batch_tokens;
+    size_t Q = (size_t)(c->H * c->D), KV = (size_t)(c->H_kv * c->D), C = (size_t)c->C,
+           B = (size_t)o.batch_tokens;
     size_t cache = (size_t)c->L * (size_t)o.n_slots * (size_t)o.slot_tokens;
     struct arena *a = &s->arena;
     s->lengths = arena_alloc_array(a, (size_t)o.n_slots, sizeof *s->lengths);
@@ -67,14 +71,15 @@ bool session_open(struct session **out, const struct model *model, struct pool *
     s->qkv = arena_alloc_array(a, B, (Q + 2 * KV) * sizeof(float));
     s->gate_up = arena_alloc_array(a, B, 2 * (size_t)c->F * sizeof(float));
     s->attention = arena_alloc_array(a, B, Q * sizeof(float));
-    s->scores = arena_alloc_array(a, (size_t)pool_threads(pool), (size_t)o.slot_tokens * sizeof(float));
+    s->scores =
+        arena_alloc_array(a, (size_t)pool_threads(pool), (size_t)o.slot_tokens * sizeof(float));
     s->hidden = arena_alloc_array(a, B, C * sizeof(float));
     s->hidden_first = arena_alloc_array(a, B, sizeof *s->hidden_first);
     s->hidden_count = arena_alloc_array(a, B, sizeof *s->hidden_count);
     if (!arena_ok(a)) {
         session_close(s);
-        return error_set(err, ERR_NOMEM, "session: out of memory for %lld slots of %lld tokens", (long long)o.n_slots,
-                         (long long)o.slot_tokens);
+        return error_set(err, ERR_NOMEM, "session: out of memory for %lld slots of %lld tokens",
+                         (long long)o.n_slots, (long long)o.slot_tokens);
     }
     rope_table(s->rope_cos, s->rope_sin, c, o.slot_tokens);
     *out = s;
@@ -94,7 +99,8 @@ const struct model *session_model(const struct session *s) {
 // Start of head `head` of `slot` in keys or values; positions follow, D floats each.
 static int64_t cache_offset(const struct session *s, int64_t layer_i, int64_t slot, int64_t head) {
     const struct model_config *c = &s->model->config;
-    return (((layer_i * s->options.n_slots + slot) * c->H_kv + head) * s->options.slot_tokens) * c->D;
+    return (((layer_i * s->options.n_slots + slot) * c->H_kv + head) * s->options.slot_tokens) *
+           c->D;
 }
 
 static void add_bias(float *out, int64_t stride, const float *bias, int64_t n, int64_t n_rows) {
@@ -113,7 +119,8 @@ static void stage_rotate(void *context, int64_t begin, int64_t end, int thread_i
     for (int64_t t = begin; t < end; t++) {
         float *row = s->qkv + t * (Q + 2 * KV);
         int64_t position = s->rows[t].position;
-        const float *cos_t = s->rope_cos + position * D / 2, *sin_t = s->rope_sin + position * D / 2;
+        const float *cos_t = s->rope_cos + position * D / 2,
+                    *sin_t = s->rope_sin + position * D / 2;
         for (int64_t h = 0; h < c->H + c->H_kv; h++) {
             float *head = row + h * D;
             const float *norm = h < c->H ? y->q_norm : y->k_norm;
@@ -128,7 +135,8 @@ static void stage_rotate(void *context, int64_t begin, int64_t end, int thread_i
     }
 }
 
-// softmax(q k^T / sqrt(D)) v, Vaswani et al. 2017 eq. 1, arXiv:1706.03762; item i is row i / H, head i % H.
+// softmax(q k^T / sqrt(D)) v, Vaswani et al. 2017 eq. 1, arXiv:1706.03762; item i is row i / H,
+// head i % H.
 static void stage_attention(void *context, int64_t begin, int64_t end, int thread_i) {
     struct session *s = context;
     const struct model_config *c = &s->model->config;
@@ -157,7 +165,8 @@ static void stage_silu(void *context, int64_t begin, int64_t end, int thread_i) 
     }
 }
 
-static void norm_rows(const struct session *s, float *out, const float *x, const float *w, int64_t n_rows) {
+static void norm_rows(const struct session *s, float *out, const float *x, const float *w,
+                      int64_t n_rows) {
     int64_t C = s->model->config.C;
     for (int64_t t = 0; t < n_rows; t++)
         s->k->rmsnorm(out + t * C, x + t * C, w, C, s->model->config.norm_eps);
@@ -193,19 +202,23 @@ static bool parts_check(const struct session *s, const struct session_part *part
     for (int64_t i = 0; i < n_parts; i++) {
         const struct session_part *p = &parts[i];
         if (p->slot < 0 || p->slot >= s->options.n_slots || p->n < 1)
-            return error_set(err, ERR_USAGE, "session: part %lld has slot %lld and %lld tokens", (long long)i,
-                             (long long)p->slot, (long long)p->n);
+            return error_set(err, ERR_USAGE, "session: part %lld has slot %lld and %lld tokens",
+                             (long long)i, (long long)p->slot, (long long)p->n);
         for (int64_t j = 0; j < i; j++)
             if (parts[j].slot == p->slot)
-                return error_set(err, ERR_USAGE, "session: slot %lld is in two parts of one pass", (long long)p->slot);
+                return error_set(err, ERR_USAGE, "session: slot %lld is in two parts of one pass",
+                                 (long long)p->slot);
         if (p->n > s->options.slot_tokens - s->lengths[p->slot])
-            return error_set(err, ERR_LIMIT, "session: slot %lld holds %lld tokens, %lld more pass its limit of %lld",
-                             (long long)p->slot, (long long)s->lengths[p->slot], (long long)p->n,
-                             (long long)s->options.slot_tokens);
+            return error_set(
+                err, ERR_LIMIT,
+                "session: slot %lld holds %lld tokens, %lld more pass its limit of %lld",
+                (long long)p->slot, (long long)s->lengths[p->slot], (long long)p->n,
+                (long long)s->options.slot_tokens);
         for (int64_t j = 0; j < p->n; j++)
             if (p->tokens[j] < 0 || p->tokens[j] >= s->model->config.V)
-                return error_set(err, ERR_INPUT, "session: token %d is outside the vocabulary of %lld", p->tokens[j],
-                                 (long long)s->model->config.V);
+                return error_set(err, ERR_INPUT,
+                                 "session: token %d is outside the vocabulary of %lld",
+                                 p->tokens[j], (long long)s->model->config.V);
         total += p->n;
         if (total > s->options.batch_tokens)
             return error_set(err, ERR_LIMIT, "session: a pass of more than %lld tokens",
@@ -214,14 +227,16 @@ static bool parts_check(const struct session *s, const struct session_part *part
     return true;
 }
 
-bool session_forward(struct session *s, const struct session_part *parts, int64_t n_parts, struct error *err) {
+bool session_forward(struct session *s, const struct session_part *parts, int64_t n_parts,
+                     struct error *err) {
     if (!parts_check(s, parts, n_parts, err)) return false;
     int64_t C = s->model->config.C;
     s->n_rows = 0;
     for (int64_t i = 0; i < n_parts; i++) {
         for (int64_t j = 0; j < parts[i].n; j++) {
             s->rows[s->n_rows] = (struct row){parts[i].slot, s->lengths[parts[i].slot] + j};
-            memcpy(s->x + s->n_rows * C, s->model->embedding + parts[i].tokens[j] * C, (size_t)C * sizeof(float));
+            memcpy(s->x + s->n_rows * C, s->model->embedding + parts[i].tokens[j] * C,
+                   (size_t)C * sizeof(float));
             s->n_rows++;
         }
     }
@@ -251,7 +266,8 @@ void session_logits(const struct session *s, float *logits, const float *hidden)
     weight_apply(s->k, s->pool, logits, s->model->config.V, hidden, C, &s->model->head, 1);
 }
 
-void session_logits_of(const struct session *s, float *logits, const float *hidden, const int32_t *ids, int64_t n) {
+void session_logits_of(const struct session *s, float *logits, const float *hidden,
+                       const int32_t *ids, int64_t n) {
     weight_apply_rows(s->k, logits, hidden, &s->model->head, ids, n);
 }
 

@@ -136,7 +136,7 @@ static bool entry_read(struct teacher *t, const json_t *json, const char *where,
         return error_set(err, ERR_INPUT, "%s: \"p\" must be %d numbers", where, N_LEVELS);
     for (size_t k = 0; k < N_LEVELS; k++) {
         e->p[k] = (float)json_number_value(json_array_get(p, k));
-        if (!(e->p[k] >= 0 && e->p[k] <= 1.001f))
+        if (!json_is_number(json_array_get(p, k)) || !(e->p[k] >= 0 && e->p[k] <= 1.001f))
             return error_set(err, ERR_INPUT, "%s: p[%zu] is not a probability", where, k);
     }
     e->id = arena_strndup(&t->arena, id, strlen(id));

@@ -70,7 +70,7 @@ static bool reader_next(struct reader *r, struct label_record *record, bool *fai
 // Only the last message is judged; its content is data. One line, no white space of its own.
 static const char chat_template[] =
     "{% for message in messages %}{% if loop.last %}<|message|><|channel:unknown|>{{ "
-    "message['content'] }}<|verdict|>"
+    "message['content'] | lower }}<|verdict|>"
     "{% endif %}{% endfor %}";
 
 static bool json_write(const char *folder, const char *name, json_t *json, struct error *err) {

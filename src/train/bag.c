@@ -122,6 +122,9 @@ static bool run(struct bag *b, const struct data_file *files, struct bag_doc *do
 bool bag_train(const struct params *params, float *w, const struct recipe *recipe, struct error *err) {
     if (params->head != params->embedding || recipe->n_closed < 2)
         return error_set(err, ERR_INPUT, "bag: needs tie_word_embeddings and closed_groups");
+    if (recipe->closed[recipe->n_closed - 1] > params->config.V)
+        return error_set(err, ERR_INPUT, "bag: closed_groups end at %d, the model has %lld tokens",
+                         (int)recipe->closed[recipe->n_closed - 1], (long long)params->config.V);
     struct data_file *files = calloc((size_t)recipe->n_train, sizeof *files);
     struct arena arena = {0};
     struct bag b = {.k = kernels_best(), .r = recipe, .C = params->config.C, .V = params->config.V,
@@ -131,6 +134,12 @@ bool bag_train(const struct params *params, float *w, const struct recipe *recip
     for (; ok && n_open < recipe->n_train; n_open++) {
         ok = data_file_open(&files[n_open], recipe->train[n_open].path, err);
         if (!ok) break;
+        if (files[n_open].vocab > b.V) {
+            ok = error_set(err, ERR_INPUT, "bag: %s: ids up to %lld, the model has %lld", files[n_open].path,
+                           (long long)files[n_open].vocab, (long long)b.V);
+            data_file_close(&files[n_open]);
+            break;
+        }
         n_docs += files[n_open].n_docs;
         b.T = max_i64(b.T, files[n_open].longest);
     }

@@ -58,30 +58,54 @@ void calibration_apply(const struct calibration *c, float p[N_LEVELS], const flo
     for (int i = 0; i < N_LEVELS; i++) p[i] /= sum;
 }
 
-void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n) {
-    double slope = 1, bias[N_LEVELS] = {0};
-    enum { STEPS = 4000 };
-    for (int step = 0; step < STEPS && n > 0; step++) { // plain gradient descent: six numbers, a convex problem
-        double d_slope = 0, d_bias[N_LEVELS] = {0};
-        for (int64_t i = 0; i < n; i++) {
-            double z[N_LEVELS], l[N_LEVELS], max = -HUGE_VAL, sum = 0;
-            for (int k = 0; k < N_LEVELS; k++) {
-                l[k] = log(fmax((double)p[i][k], 1e-9));
-                z[k] = slope * l[k] + bias[k];
-                max = fmax(max, z[k]);
-            }
-            for (int k = 0; k < N_LEVELS; k++) sum += z[k] = exp(z[k] - max);
-            for (int k = 0; k < N_LEVELS; k++) {
-                double d = z[k] / sum - (levels[i] == k);
-                d_slope += d * l[k];
-                d_bias[k] += d;
-            }
+// Mean negative log-likelihood, penalty included, of slope x[0] and biases x[1..], and its gradient.
+static double fit_loss(const double x[1 + N_LEVELS], double gradient[1 + N_LEVELS], const float (*p)[N_LEVELS],
+                       const int *levels, int64_t n) {
+    double loss = 0;
+    for (int k = 0; k <= N_LEVELS; k++) gradient[k] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double z[N_LEVELS], l[N_LEVELS], max = -HUGE_VAL, sum = 0;
+        for (int k = 0; k < N_LEVELS; k++) {
+            l[k] = log(fmax((double)p[i][k], 1e-9));
+            z[k] = x[0] * l[k] + x[1 + k];
+            max = fmax(max, z[k]);
         }
-        double rate = 0.05;
-        slope -= rate * d_slope / (double)n;
-        for (int k = 0; k < N_LEVELS; k++) bias[k] -= rate * (d_bias[k] + 2 * bias[k]) / (double)n;
-        if (slope < 0.05) slope = 0.05;
+        for (int k = 0; k < N_LEVELS; k++) sum += exp(z[k] - max);
+        loss += max + log(sum) - z[levels[i]];
+        for (int k = 0; k < N_LEVELS; k++) {
+            double d = exp(z[k] - max) / sum - (levels[i] == k);
+            gradient[0] += d * l[k];
+            gradient[1 + k] += d;
+        }
     }
-    *out = (struct calibration){.temperature = (float)(1 / slope), .trace_doubt = 0.1f};
-    for (int k = 0; k < N_LEVELS; k++) out->bias[k] = (float)bias[k];
+    for (int k = 1; k <= N_LEVELS; k++) {
+        loss += x[k] * x[k];
+        gradient[k] += 2 * x[k];
+    }
+    for (int k = 0; k <= N_LEVELS; k++) gradient[k] /= (double)n;
+    return loss / (double)n;
+}
+
+void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n) {
+    enum { STEPS = 4000 };
+    double x[1 + N_LEVELS] = {1}, gradient[1 + N_LEVELS], rate = 0.05;
+    double loss = n > 0 ? fit_loss(x, gradient, p, levels, n) : 0;
+    // Gradient descent: six numbers, a convex problem. The slope's curvature depends on how sure the model is, so the
+    // rate is halved when a step does not help and grows while steps do.
+    for (int step = 0; step < STEPS && n > 0 && rate > 1e-12; step++) {
+        double tried[1 + N_LEVELS], tried_gradient[1 + N_LEVELS];
+        for (int k = 0; k <= N_LEVELS; k++) tried[k] = x[k] - rate * gradient[k];
+        tried[0] = fmax(tried[0], 0.02); // calibration_read() refuses temperatures of 100 and above
+        double tried_loss = fit_loss(tried, tried_gradient, p, levels, n);
+        if (!(tried_loss <= loss)) {
+            rate /= 2;
+            continue;
+        }
+        rate *= 1.2;
+        loss = tried_loss;
+        memcpy(x, tried, sizeof x);
+        memcpy(gradient, tried_gradient, sizeof gradient);
+    }
+    *out = (struct calibration){.temperature = (float)(1 / x[0]), .trace_doubt = 0.1f};
+    for (int k = 0; k < N_LEVELS; k++) out->bias[k] = (float)x[1 + k];
 }

@@ -345,6 +345,11 @@ bool layout_document(const struct layout *l, struct token_list *list, float **we
     }
     if (!weigh(list, weights, capacity, &weighted, w->evidence))
         return error_set(err, ERR_NOMEM, "layout: out of memory");
+    if (w->trace == 0) { // nothing to learn from the sentences: end where the evidence ends
+        token_list_append(list, l->why_for, 0, 0);
+        return weigh(list, weights, capacity, &weighted, w->evidence) ||
+               error_set(err, ERR_NOMEM, "layout: out of memory");
+    }
     const char *why[2] = {r->why_for, r->why_against};
     const int32_t marks[2] = {l->why_for, l->why_against};
     for (int i = 0; i < 2; i++) {

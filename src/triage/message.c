@@ -21,9 +21,11 @@ static bool read_id(struct message *out, struct arena *arena, const json_t *root
         s = number;
     }
     if (s != NULL && s[0] != '\0' && strlen(s) <= MESSAGE_ID_LIMIT_BYTES) {
-        out->id = arena_strndup(arena, s, strlen(s));
+        char *given = arena_strndup(arena, s, strlen(s));
+        if (given == NULL) return error_set(err, ERR_NOMEM, "%s: out of memory", fallback_id);
+        out->id = given;
         out->id_given = true;
-        return out->id != NULL || error_set(err, ERR_NOMEM, "%s: out of memory", fallback_id);
+        return true;
     }
     if (id == NULL || json_is_null(id)) return true;
     if (s != NULL && s[0] != '\0')

@@ -116,7 +116,7 @@ static bool probability_scores(struct metrics *m, const struct label_record *rec
         const struct prediction *p = &predictions[i];
         float sum = 0;
         for (int l = 0; l < N_LEVELS; l++) sum += p->p_level[l];
-        if (!p->present || !(sum > 0.5f)) continue;
+        if (!p->present || p->level < 0 || !(sum > 0.5f)) continue;
         double top = (double)p->p_level[p->level];
         int bin = (int)(top * BINS);
         if (bin >= BINS) bin = BINS - 1;

@@ -62,13 +62,15 @@ size_t place_normalise(char *out, size_t out_bytes, int32_t *origin, const char 
             utf8proc_decompose_char((utf8proc_int32_t)c, parts, 8,
                                     UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK,
                                     &last_class);
+        if (n_parts == 1 && (parts[0] == 0x153 || parts[0] == 0xE6)) { // ligatures oe, ae have no decomposition
+            parts[0] = parts[0] == 0x153 ? 'o' : 'a';
+            parts[1] = 'e';
+            n_parts = 2;
+        }
         for (utf8proc_ssize_t j = 0; j < n_parts && j < 8; j++) {
             utf8proc_category_t category = utf8proc_category(parts[j]);
             bool letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
             bool digit = category == UTF8PROC_CATEGORY_ND;
-            if (parts[j] == 0x153) { // oe ligature has no decomposition
-                parts[j] = 'o';
-            }
             if (!letter && !digit) {
                 gap = true;
                 continue;
@@ -228,6 +230,14 @@ static bool cue_before(const struct words *words, int i) {
     return false;
 }
 
+// A name longer than `out` is cut between two characters.
+static void copy_name(char *out, size_t out_bytes, const char *a, const char *b) {
+    size_t bad;
+    if (b != NULL) snprintf(out, out_bytes, "entre %s et %s", a, b);
+    else snprintf(out, out_bytes, "%s", a);
+    if (!utf8_valid(out, strlen(out), &bad)) out[bad] = '\0';
+}
+
 static void find_station(const struct gazetteer *g, const struct words *words, char *out, size_t out_bytes) {
     const struct station *direction = NULL, *plain = NULL;
     for (int i = 0; i < words->n;) {
@@ -245,7 +255,7 @@ static void find_station(const struct gazetteer *g, const struct words *words, c
         const struct station *other;
         if (strcmp(word_at(words, i - 1), "entre") == 0 && strcmp(word_at(words, i + n), "et") == 0 &&
             (other = station_at(g, words, i + n + 1, &m)) != NULL) {
-            snprintf(out, out_bytes, "entre %s et %s", s->name, other->name);
+            copy_name(out, out_bytes, s->name, other->name);
             return;
         }
         bool towards = WORD_IN(word_at(words, i - 1), "direction", "dir", "vers", "destination", "towards", "terminus") ||
@@ -255,7 +265,7 @@ static void find_station(const struct gazetteer *g, const struct words *words, c
         if (!towards && plain == NULL) plain = s;
         i += n;
     }
-    if (plain != NULL) snprintf(out, out_bytes, "%s", plain->name);
+    if (plain != NULL) copy_name(out, out_bytes, plain->name, NULL);
     // Only a direction: the place itself is not said.
 }
 

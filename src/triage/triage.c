@@ -43,6 +43,7 @@ struct work {
     bool want_trace;
     bool *copying;               // [text tokens]: the span under way may end just before this token
     int64_t n_span;              // tokens of the span under way
+    int n_spans;                 // spans begun, those that gave no evidence included
     struct token_list why;       // tokens of the sentence under way
 };
 
@@ -95,7 +96,13 @@ bool triage_open(struct triage **out, const struct triage_options *options, stru
                                  .slot_tokens = t->slot_tokens,
                                  .batch_tokens = max_i64(PASS_TOKENS, max_i64(t->slot_tokens, t->n_batch))};
     if (!session_open(&t->session, t->model, t->pool, &so, err)) goto fail;
-    if (options->gazetteer_path != NULL && !gazetteer_open(&t->gazetteer, options->gazetteer_path, err)) goto fail;
+    const char *gazetteer_path = options->gazetteer_path;
+    char beside[4096];
+    if (gazetteer_path == NULL) {
+        if (!file_join(beside, sizeof beside, options->model_folder, "gazetteer.tsv", err)) goto fail;
+        if (file_exists(beside)) gazetteer_path = beside;
+    }
+    if (gazetteer_path != NULL && !gazetteer_open(&t->gazetteer, gazetteer_path, err)) goto fail;
     int64_t V = t->model->config.V;
     t->work = calloc((size_t)t->n_batch, sizeof *t->work);
     t->parts = calloc((size_t)t->n_batch, sizeof *t->parts);
@@ -230,6 +237,7 @@ static void span_begin(struct work *w) {
     int64_t n = w->text_end - w->text_begin;
     for (int64_t i = 0; i <= n; i++) w->copying[i] = true;
     w->n_span = 0;
+    w->n_spans++;
 }
 
 static bool word_byte(unsigned char c) {
@@ -255,20 +263,26 @@ static void span_end(struct work *w) {
     if (a < b) v->evidence[v->n_evidence++] = (struct span){a, b};
 }
 
+// True when text token i is the first after the cut of a long text: no span goes across.
+static bool after_cut(const struct work *w, int64_t i) {
+    int64_t token = w->text_begin + i;
+    return w->verdict->truncated && i > 0 && w->prompt.begin[token] > w->prompt.end[token - 1];
+}
+
 // Chooses the next token of the evidence phase: a copy of the message's own tokens, or the mark that ends the span.
 static void read_evidence(struct triage *t, struct work *w, const float *hidden) {
     const struct layout *l = &t->layout;
     int64_t n_text = w->text_end - w->text_begin, n = 0;
     // copying[i] true: token i of the text may come next. The set of distinct next tokens is the legal list.
     for (int64_t i = 0; i < n_text && w->n_span < EVIDENCE_TOKENS; i++) {
-        if (!w->copying[i]) continue;
+        if (!w->copying[i] || (w->n_span > 0 && after_cut(w, i))) continue;
         int32_t id = w->prompt.ids[w->text_begin + i];
         int64_t j = 0;
         while (j < n && t->legal[j] != id) j++;
         if (j == n) t->legal[n++] = id;
     }
     if (w->n_span > 0) {
-        if (w->verdict->n_evidence + 1 < EVIDENCE_SPANS) t->legal[n++] = l->evidence;
+        if (w->n_spans < EVIDENCE_SPANS) t->legal[n++] = l->evidence;
         t->legal[n++] = l->why_for;
     }
     session_logits_of(t->session, t->logits, hidden, t->legal, n);
@@ -287,7 +301,8 @@ static void read_evidence(struct triage *t, struct work *w, const float *hidden)
         return;
     }
     for (int64_t i = n_text; i > 0; i--)
-        w->copying[i] = w->copying[i - 1] && w->prompt.ids[w->text_begin + i - 1] == id;
+        w->copying[i] = w->copying[i - 1] && w->prompt.ids[w->text_begin + i - 1] == id &&
+                        (w->n_span == 0 || !after_cut(w, i - 1));
     w->copying[0] = false;
     w->n_span++;
 }
@@ -399,6 +414,7 @@ static bool run_batch(struct triage *t, const struct message *messages, int64_t 
         w->phase = PHASE_LABELS;
         w->slot_i = SLOT_LEVEL;
         w->want_trace = false;
+        w->n_spans = 0;
         token_list_reset(&w->prompt);
         token_list_reset(&w->why);
         const struct message *m = &messages[i];
