@@ -3,8 +3,8 @@
 // instruction set each, chosen at run time. Every function here works on the calling thread; gemm.h and
 // the callers share work over a core/pool by output rows or panels, so results never depend on threads.
 //
-// Order of sums: each output element is one running sum over k = 0, 1, 2, ... whatever M and N are, so a row
-// of a batch has the same bits alone or among others. (Implementations differ from each other within
+// Order of sums: each output element is a running sum over k = 0, 1, 2, ... (of blocks of 256 k, added in order, in the
+// vector versions), whatever M and N are, so a row of a batch has the same bits alone or among others. (Implementations differ from each other within
 // gamma_K * sum |a_k b_k|, Higham 2002 section 3.1: some fuse multiply and add.)
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H

@@ -1,14 +1,14 @@
 // kernels/kernels_avx2.c - AVX2 + FMA. The product keeps a 6 x 16 tile of sums in 12 registers: per k, two loads of
-// the packed panel and six broadcasts feed twelve fused multiply-adds. Each sum runs over k in order, whatever
-// the tile, so a row's bits do not depend on its neighbours.
+// the packed panel and six broadcasts feed twelve fused multiply-adds. Sums run over k in order, whatever the
+// tile, so a row's bits do not depend on its neighbours.
 #include "kernels/kernels.h"
 
 #include <immintrin.h>
 #include <math.h>
 
 // K is cut in blocks so that a panel block (256 x 16 floats, 16 KiB) stays in L1 while rows pass over it, and rows
-// so that their block (192 x 256 floats) stays in L2 while panels pass. Between blocks of K the sum waits in
-// `out`, in f32, exactly as it was in the register.
+// so that their block (192 x 256 floats) stays in L2 while panels pass. Each block of K has its own
+// running sum, added to what the blocks before it left in `out`: shorter sums round less.
 enum { K_BLOCK = 256, M_BLOCK = 192 };
 
 static void gemm_pack_avx2(float *packed, const float *b, int64_t rs, int64_t cs, int64_t K, int64_t N,
@@ -71,10 +71,7 @@ static inline __attribute__((always_inline)) void tile(int R, float *out, int64_
         for (int r = 0; r < R; r++)
             for (int64_t j = 0; j < 16; j++) edge[r * 16 + j] = j < n_cols ? out[r * out_stride + j] : 0.0f;
 #pragma GCC unroll 6
-    for (int r = 0; r < R; r++) {
-        c[r][0] = add ? _mm256_loadu_ps(o + r * stride) : _mm256_setzero_ps();
-        c[r][1] = add ? _mm256_loadu_ps(o + r * stride + 8) : _mm256_setzero_ps();
-    }
+    for (int r = 0; r < R; r++) c[r][0] = c[r][1] = _mm256_setzero_ps();
     for (int64_t k = 0; k < K; k++) {
         __m256 b0 = _mm256_loadu_ps(b + k * 16), b1 = _mm256_loadu_ps(b + k * 16 + 8);
 #pragma GCC unroll 6
@@ -86,6 +83,10 @@ static inline __attribute__((always_inline)) void tile(int R, float *out, int64_
     }
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
+        if (add) {
+            c[r][0] = _mm256_add_ps(_mm256_loadu_ps(o + r * stride), c[r][0]);
+            c[r][1] = _mm256_add_ps(_mm256_loadu_ps(o + r * stride + 8), c[r][1]);
+        }
         _mm256_storeu_ps(o + r * stride, c[r][0]);
         _mm256_storeu_ps(o + r * stride + 8, c[r][1]);
     }

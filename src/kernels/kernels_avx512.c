@@ -19,9 +19,7 @@ static inline __attribute__((always_inline)) void tile(int R, int P, float *out,
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-        for (int p = 0; p < P; p++)
-            c[r][p] = add ? _mm512_maskz_loadu_ps(p == P - 1 ? last : 0xffff, out + r * out_stride + 16 * p)
-                          : _mm512_setzero_ps();
+        for (int p = 0; p < P; p++) c[r][p] = _mm512_setzero_ps();
     for (int64_t k = 0; k < K; k++) {
         __m512 b0 = _mm512_loadu_ps(b + k * 16);
         __m512 b1 = P == 2 ? _mm512_loadu_ps(b + panel_stride + k * 16) : b0;
@@ -35,8 +33,12 @@ static inline __attribute__((always_inline)) void tile(int R, int P, float *out,
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-        for (int p = 0; p < P; p++)
-            _mm512_mask_storeu_ps(out + r * out_stride + 16 * p, p == P - 1 ? last : 0xffff, c[r][p]);
+        for (int p = 0; p < P; p++) {
+            __mmask16 mask = p == P - 1 ? last : 0xffff;
+            float *o = out + r * out_stride + 16 * p;
+            if (add) c[r][p] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, o), c[r][p]);
+            _mm512_mask_storeu_ps(o, mask, c[r][p]);
+        }
 }
 
 // P panels over M rows.

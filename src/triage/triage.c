@@ -22,6 +22,7 @@ enum {
     PASS_TOKENS = 1024,      // prompt tokens of one pass
     SLOT_TOKENS = 640,       // text and trace of one message
     EVIDENCE_TOKENS = 24,    // of one span
+    EVIDENCE_LEAST = 3,      // shorter quotes say nothing ("il")
     EVIDENCE_SPANS = 2,
     WHY_TOKENS = 56,         // of "for" or of "against"
     TRACE_TOKENS = EVIDENCE_SPANS * (EVIDENCE_TOKENS + 1) + 2 * (WHY_TOKENS + 1) + 2,
@@ -281,7 +282,7 @@ static void read_evidence(struct triage *t, struct work *w, const float *hidden)
         while (j < n && t->legal[j] != id) j++;
         if (j == n) t->legal[n++] = id;
     }
-    if (w->n_span > 0) {
+    if (w->n_span >= EVIDENCE_LEAST || (w->n_span > 0 && n == 0)) {
         if (w->n_spans < EVIDENCE_SPANS) t->legal[n++] = l->evidence;
         t->legal[n++] = l->why_for;
     }
