@@ -44,7 +44,8 @@ static void test_stream(void **state) {
                      200);
     client_read(fd, &events, "id: 2\n"); // the level, then the same with its trace
     client_read(fd, &events, "contre");
-    expect(&events, "id: 1\nevent: verdict\ndata: {\"id\":\"s1\",\"urgency\":{\"level\":\"U3\"");
+    // A quick worker may have replaced verdict 1 before the stream read it.
+    expect(&events, "event: verdict\ndata: {\"id\":\"s1\",\"urgency\":{\"level\":\"U3\"");
     expect(&events, "\"seq\":2,");
     buf_reset(&events); // status comes again by itself
     client_read(fd, &events, "event: status");
