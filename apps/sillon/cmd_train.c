@@ -19,6 +19,7 @@ static void usage(FILE *f) {
           "save, exit 75.\n"
           "\n"
           "  --out DIR          instead of the recipe's out\n"
+          "  --seed N           instead of the recipe's seed\n"
           "  --threads N        instead of the recipe's threads (0: all processors)\n"
           "  --steps N          instead of the recipe's steps or epochs\n"
           "  --max-minutes M    instead of the recipe's max_minutes\n"
@@ -34,7 +35,7 @@ static void usage(FILE *f) {
 
 struct train_args {
     const char *recipe, *out;
-    int64_t threads, steps; // -1: not given
+    int64_t seed, threads, steps; // -1: not given
     double max_minutes;     // -1: not given
     bool check, json, quiet;
 };
@@ -55,9 +56,10 @@ static bool parse_number(double *out, const char *option, const char *text, doub
 
 // 0 to go on, or an exit code with 1 added (so that --help exits 0).
 static int parse_args(struct train_args *a, int argc, char **argv) {
-    enum { OUT = 1000, THREADS, STEPS, MINUTES, CHECK, JSON, QUIET };
+    enum { OUT = 1000, SEED, THREADS, STEPS, MINUTES, CHECK, JSON, QUIET };
     static const struct option options[] = {
         {"out", required_argument, NULL, OUT},
+        {"seed", required_argument, NULL, SEED},
         {"threads", required_argument, NULL, THREADS},
         {"steps", required_argument, NULL, STEPS},
         {"max-minutes", required_argument, NULL, MINUTES},
@@ -67,7 +69,7 @@ static int parse_args(struct train_args *a, int argc, char **argv) {
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    *a = (struct train_args){.threads = -1, .steps = -1, .max_minutes = -1.0};
+    *a = (struct train_args){.seed = -1, .threads = -1, .steps = -1, .max_minutes = -1.0};
     optind = 1;
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         double n = 0.0;
@@ -75,6 +77,10 @@ static int parse_args(struct train_args *a, int argc, char **argv) {
         switch (o) {
         case OUT:
             a->out = optarg;
+            break;
+        case SEED:
+            ok = parse_number(&n, "seed", optarg, 0.0, 9007199254740992.0, true);
+            a->seed = (int64_t)n;
             break;
         case THREADS:
             ok = parse_number(&n, "threads", optarg, 0.0, 1024.0, true);
@@ -165,6 +171,7 @@ int cmd_train(int argc, char **argv) {
         return err.code == ERR_USAGE ? 2 : 1;
     }
     if (a.out != NULL) recipe.out = a.out;
+    if (a.seed >= 0) recipe.seed = a.seed;
     if (a.threads >= 0) recipe.threads = a.threads;
     if (a.steps > 0) {
         recipe.steps = a.steps;

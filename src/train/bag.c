@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "train/data.h"
 #include "train/recipe.h"
+#include "train/subword.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ struct bag {
     int64_t C, V, T;
     float *e;                    // embedding [V, C], in place
     float *grad, *m, *v;         // [V, C]
+    struct subword *subword;     // NULL: none
     float *mean, *h, *dh, *mask; // [C]
     float *ones;                 // [C]
     float *z;                    // [largest group]
@@ -84,11 +86,13 @@ struct bag_doc {
     int32_t file_i, doc_i;
 };
 
-static bool run(struct bag *b, const struct data_file *files, struct bag_doc *docs, int64_t n_docs) {
+static bool run(struct bag *b, const struct data_file *files, struct bag_doc *docs,
+                int64_t n_docs) {
     const struct recipe *r = b->r;
     struct rng rng;
     rng_init_stream(&rng, (uint64_t)r->seed, 0xBA6);
-    int64_t n_batch = r->bag.batch_docs, total = (int64_t)(r->bag.epochs * (double)n_docs), done = 0, step = 0;
+    int64_t n_batch = r->bag.batch_docs, total = (int64_t)(r->bag.epochs * (double)n_docs),
+            done = 0, step = 0;
     while (done < total) {
         for (int64_t i = n_docs - 1; i > 0; i--) {
             int64_t j = (int64_t)rng_below(&rng, (uint64_t)i + 1);
@@ -109,17 +113,24 @@ static bool run(struct bag *b, const struct data_file *files, struct bag_doc *do
             step++;
             float lr = (float)(r->bag.lr * (1.0 - (double)done / (double)total));
             b->k->adamw(b->e, b->m, b->v, b->grad, b->V * b->C, lr, 0.9f, 0.99f, 1e-8f, 0.0f,
-                        (float)(1.0 - pow(0.9, (double)step)), (float)(1.0 - pow(0.99, (double)step)), 1.0f);
+                        (float)(1.0 - pow(0.9, (double)step)),
+                        (float)(1.0 - pow(0.99, (double)step)), 1.0f);
+            if (b->subword != NULL) {
+                struct subword_step s = {step, lr * (float)r->subwords.lr_ratio, 0.9f, 0.99f, 1e-8f,
+                                         1.0f};
+                subword_apply(b->subword, NULL, b->e, b->grad, &s);
+            }
             done += n;
         }
-        log_info("train", "phase=bag documents=%lld/%lld loss=%.4f", (long long)done, (long long)total,
-                 b->weight > 0 ? b->loss / b->weight : 0.0);
+        log_info("train", "phase=bag documents=%lld/%lld loss=%.4f", (long long)done,
+                 (long long)total, b->weight > 0 ? b->loss / b->weight : 0.0);
         if (b->weight > 0 && !isfinite(b->loss)) return false;
     }
     return true;
 }
 
-bool bag_train(const struct params *params, float *w, const struct recipe *recipe, struct error *err) {
+bool bag_train(const struct params *params, float *w, const struct recipe *recipe,
+               struct subword *subword, struct error *err) {
     if (params->head != params->embedding || recipe->n_closed < 2)
         return error_set(err, ERR_INPUT, "bag: needs tie_word_embeddings and closed_groups");
     if (recipe->closed[recipe->n_closed - 1] > params->config.V)
@@ -127,16 +138,20 @@ bool bag_train(const struct params *params, float *w, const struct recipe *recip
                          (int)recipe->closed[recipe->n_closed - 1], (long long)params->config.V);
     struct data_file *files = calloc((size_t)recipe->n_train, sizeof *files);
     struct arena arena = {0};
-    struct bag b = {.k = kernels_best(), .r = recipe, .C = params->config.C, .V = params->config.V,
-                    .e = w + params->embedding};
+    struct bag b = {.k = kernels_best(),
+                    .r = recipe,
+                    .C = params->config.C,
+                    .V = params->config.V,
+                    .e = w + params->embedding,
+                    .subword = subword};
     int64_t n_docs = 0, n_open = 0;
     bool ok = files != NULL || error_set(err, ERR_NOMEM, "bag: out of memory");
     for (; ok && n_open < recipe->n_train; n_open++) {
         ok = data_file_open(&files[n_open], recipe->train[n_open].path, err);
         if (!ok) break;
         if (files[n_open].vocab > b.V) {
-            ok = error_set(err, ERR_INPUT, "bag: %s: ids up to %lld, the model has %lld", files[n_open].path,
-                           (long long)files[n_open].vocab, (long long)b.V);
+            ok = error_set(err, ERR_INPUT, "bag: %s: ids up to %lld, the model has %lld",
+                           files[n_open].path, (long long)files[n_open].vocab, (long long)b.V);
             data_file_close(&files[n_open]);
             break;
         }
@@ -149,18 +164,24 @@ bool bag_train(const struct params *params, float *w, const struct recipe *recip
         b.grad = arena_alloc_array(&arena, table, sizeof(float));
         b.m = arena_alloc_array(&arena, table, sizeof(float));
         b.v = arena_alloc_array(&arena, table, sizeof(float));
-        for (int i = 0; i < COUNT_OF(vectors); i++) *vectors[i] = arena_alloc_array(&arena, (size_t)b.C, sizeof(float));
-        b.z = arena_alloc_array(&arena, (size_t)(recipe->closed[recipe->n_closed - 1] - recipe->closed[0]), sizeof(float));
+        for (int i = 0; i < COUNT_OF(vectors); i++)
+            *vectors[i] = arena_alloc_array(&arena, (size_t)b.C, sizeof(float));
+        b.z = arena_alloc_array(&arena,
+                                (size_t)(recipe->closed[recipe->n_closed - 1] - recipe->closed[0]),
+                                sizeof(float));
         b.tokens = arena_alloc_array(&arena, (size_t)b.T, sizeof *b.tokens);
         b.weights = arena_alloc_array(&arena, (size_t)b.T, sizeof *b.weights);
         struct bag_doc *docs = arena_alloc_array(&arena, (size_t)n_docs, sizeof *docs);
         ok = arena_ok(&arena) || error_set(err, ERR_NOMEM, "bag: out of memory");
         int64_t at = 0;
         for (int64_t f = 0; ok && f < n_open; f++)
-            for (int64_t d = 0; d < files[f].n_docs; d++) docs[at++] = (struct bag_doc){(int32_t)f, (int32_t)d};
+            for (int64_t d = 0; d < files[f].n_docs; d++)
+                docs[at++] = (struct bag_doc){(int32_t)f, (int32_t)d};
         for (int64_t i = 0; ok && i < b.C; i++) b.ones[i] = 1.0f;
-        ok = ok && (run(&b, files, docs, n_docs) || error_set(err, ERR_STATE, "bag: the loss is not finite (lr too large?)"));
+        ok = ok && (run(&b, files, docs, n_docs) ||
+                    error_set(err, ERR_STATE, "bag: the loss is not finite (lr too large?)"));
     }
+    if (subword != NULL) subword_reset(subword);
     for (int64_t i = 0; files != NULL && i < n_open; i++) data_file_close(&files[i]);
     free(files);
     arena_release(&arena);

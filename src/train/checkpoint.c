@@ -209,17 +209,26 @@ static bool write_tokenizer_files(const char *folder, const struct checkpoint_fi
     return true;
 }
 
+static const char *const subword_tensors[] = {"m.subwords", "v.subwords"}; // [n_grams, C]
+
 static bool write_weights(const char *path, const struct params *params, const float *const *arrays,
-                          const char *const *prefixes, int n_arrays, struct error *err) {
+                          const char *const *prefixes, int n_arrays, const struct subword *subword, struct error *err) {
     struct arena arena;
     arena_init(&arena, 0);
     int64_t n = params->n_tensors;
     struct tensor_source *sources =
-        arena_alloc_array(&arena, (size_t)(n * n_arrays), sizeof *sources);
+        arena_alloc_array(&arena, (size_t)(n * n_arrays + 2), sizeof *sources);
     bool ok = sources != NULL || error_set(err, ERR_NOMEM, "%s: out of memory", path);
     for (int i = 0; ok && i < n_arrays; i++)
         ok = params_sources(params, sources + i * n, arrays[i], prefixes[i], &arena, err);
-    ok = ok && tensor_file_write(path, sources, n * n_arrays, NULL, err);
+    int64_t n_sources = n * n_arrays;
+    for (int i = 0; ok && subword != NULL && i < 2; i++)
+        sources[n_sources++] = (struct tensor_source){.name = subword_tensors[i],
+                                                      .dtype = TENSOR_F32,
+                                                      .n_dims = 2,
+                                                      .shape = {subword->n_grams, subword->C},
+                                                      .data = i == 0 ? subword->m : subword->v};
+    ok = ok && tensor_file_write(path, sources, n_sources, NULL, err);
     arena_release(&arena);
     return ok;
 }
@@ -233,7 +242,7 @@ static bool write_model(const char *folder, const struct params *params, const f
     return model_config_write(&params->config, folder, err) &&
            write_tokenizer_files(folder, files, err) &&
            file_join(path, sizeof path, folder, "model.safetensors", err) &&
-           write_weights(path, params, arrays, prefix, 1, err) &&
+           write_weights(path, params, arrays, prefix, 1, NULL, err) &&
            hash_file_sha256_hex(sha256, path, err);
 }
 
@@ -247,7 +256,7 @@ static bool write_checkpoint(const char *folder, const struct params *params,
     return folder_new(folder, err) &&
            write_model(folder, params, a->ema != NULL ? a->ema : a->w, files, model_sha256, err) &&
            file_join(path, sizeof path, folder, "optimizer.safetensors", err) &&
-           write_weights(path, params, arrays, prefixes, a->ema != NULL ? 3 : 2, err) &&
+           write_weights(path, params, arrays, prefixes, a->ema != NULL ? 3 : 2, a->subword, err) &&
            hash_file_sha256_hex(optimizer_sha256, path, err) &&
            write_state(folder, state, model_sha256, optimizer_sha256, err) &&
            folder_sync(folder, err);
@@ -366,6 +375,17 @@ static bool check_sha256(const char *path, const json_t *root, const char *key, 
                      want);
 }
 
+static bool read_subword(const struct subword *s, const struct tensor_set *set, const char *where, struct error *err) {
+    for (int i = 0; i < 2; i++) {
+        const struct tensor *t = tensor_set_find(set, subword_tensors[i]);
+        if (t == NULL || t->n_dims != 2 || t->shape[0] != s->n_grams || t->shape[1] != s->C)
+            return error_set(err, ERR_INPUT, "%s: tensor %s is missing or not [%lld, %lld]: were subwords changed in the recipe?",
+                             where, subword_tensors[i], (long long)s->n_grams, (long long)s->C);
+        if (!tensor_read_f32(i == 0 ? s->m : s->v, t, err)) return error_wrap(err, "%s", where);
+    }
+    return true;
+}
+
 // model.safetensors holds the moving average when optimizer.safetensors holds the weights
 // themselves. The recipe may have switched the average on or off since.
 static bool read_weights(const char *model, const char *optimizer, const struct params *params,
@@ -377,7 +397,8 @@ static bool read_weights(const char *model, const char *optimizer, const struct 
          params_read(params, a->v, moments, "v.", optimizer, err) &&
          (averaged ? params_read(params, a->w, moments, "weight.", optimizer, err)
                    : params_read(params, a->w, set, "", model, err)) &&
-         (a->ema == NULL || params_read(params, a->ema, set, "", model, err));
+         (a->ema == NULL || params_read(params, a->ema, set, "", model, err)) &&
+         (a->subword == NULL || read_subword(a->subword, moments, optimizer, err));
     tensor_set_close(set);
     tensor_set_close(moments);
     return ok;

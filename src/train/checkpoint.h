@@ -13,6 +13,7 @@
 #define TRAIN_CHECKPOINT_H
 
 #include "train/params.h"
+#include "train/subword.h"
 
 struct checkpoint_state {
     int64_t step;            // done
@@ -25,9 +26,11 @@ struct checkpoint_state {
     char recipe_sha256[65], data_sha256[65], tokenizer_sha256[65];
 };
 
-// What is saved and loaded: flat arrays of params->n_floats. ema may be NULL.
+// What is saved and loaded: flat arrays of params->n_floats, and the moments of the shared n-grams. ema and subword may
+// be NULL.
 struct checkpoint_arrays {
     float *w, *m, *v, *ema;
+    const struct subword *subword;
 };
 
 // Files copied beside the weights, from the folder of the tokenizer.

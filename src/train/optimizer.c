@@ -1,4 +1,5 @@
-// train/optimizer.c - AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) shared over threads by fixed chunks.
+// train/optimizer.c - AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) shared over threads by
+// fixed chunks.
 #include "train/optimizer.h"
 
 #include "core/pool.h"
@@ -12,8 +13,9 @@ static int64_t chunks_of(int64_t count) {
     return (count + OPTIMIZER_CHUNK - 1) / OPTIMIZER_CHUNK;
 }
 
-bool optimizer_init(struct optimizer *o, const struct params *params, bool decay_embeddings, float embedding_lr_ratio,
-                    struct pool *pool, struct error *err) {
+bool optimizer_init(struct optimizer *o, const struct params *params, bool decay_embeddings,
+                    float embedding_lr_ratio, bool freeze_qk_norm, struct pool *pool,
+                    struct error *err) {
     *o = (struct optimizer){.k = kernels_best(), .pool = pool};
     arena_init(&o->arena, 0);
     int64_t n = 0;
@@ -25,9 +27,10 @@ bool optimizer_init(struct optimizer *o, const struct params *params, bool decay
         const struct params_tensor *t = &params->tensors[i];
         bool decay = t->kind == PARAMS_MATRIX || (t->kind == PARAMS_EMBEDDING && decay_embeddings);
         float ratio = t->kind == PARAMS_EMBEDDING ? embedding_lr_ratio : 1.0f;
+        if (t->kind == PARAMS_QK_NORM && freeze_qk_norm) ratio = 0.0f;
         for (int64_t at = 0; at < t->count; at += OPTIMIZER_CHUNK)
-            o->chunks[o->n_chunks++] =
-                (struct optimizer_chunk){t->offset + at, min_i64(OPTIMIZER_CHUNK, t->count - at), decay, ratio};
+            o->chunks[o->n_chunks++] = (struct optimizer_chunk){
+                t->offset + at, min_i64(OPTIMIZER_CHUNK, t->count - at), decay, ratio};
     }
     return true;
 }
@@ -49,7 +52,8 @@ static void norm_part(void *context, int64_t begin, int64_t end, int thread_i) {
     (void)thread_i;
     const struct optimizer_job *j = context;
     for (int64_t i = begin; i < end; i++)
-        j->o->sums[i] = j->o->k->sum_squares(j->grad + j->o->chunks[i].offset, j->o->chunks[i].count);
+        j->o->sums[i] =
+            j->o->k->sum_squares(j->grad + j->o->chunks[i].offset, j->o->chunks[i].count);
 }
 
 double optimizer_norm(struct optimizer *o, const float *grad) {
@@ -80,17 +84,18 @@ static void apply_part(void *context, int64_t begin, int64_t end, int thread_i) 
         const struct optimizer_chunk *c = &j->o->chunks[i];
         float *w = j->w + c->offset;
         j->o->k->adamw(w, j->m + c->offset, j->v + c->offset, j->grad + c->offset, c->count,
-                       s->lr * c->lr_ratio, s->b1, s->b2,
-                       s->eps, c->decay ? s->weight_decay : 0.0f, j->bc1, j->bc2, s->grad_scale);
+                       s->lr * c->lr_ratio, s->b1, s->b2, s->eps, c->decay ? s->weight_decay : 0.0f,
+                       j->bc1, j->bc2, s->grad_scale);
         if (j->ema == NULL) continue;
         float *ema = j->ema + c->offset, take = 1.0f - s->ema_decay;
         for (int64_t e = 0; e < c->count; e++) ema[e] += take * (w[e] - ema[e]);
     }
 }
 
-void optimizer_apply(struct optimizer *o, float *w, float *m, float *v, const float *grad, float *ema,
-                     const struct optimizer_step *step) {
-    struct optimizer_job job = {.o = o, .w = w, .m = m, .v = v, .ema = ema, .grad = grad, .step = step};
+void optimizer_apply(struct optimizer *o, float *w, float *m, float *v, const float *grad,
+                     float *ema, const struct optimizer_step *step) {
+    struct optimizer_job job = {
+        .o = o, .w = w, .m = m, .v = v, .ema = ema, .grad = grad, .step = step};
     job.bc1 = (float)(1.0 - pow((double)step->b1, (double)step->t));
     job.bc2 = (float)(1.0 - pow((double)step->b2, (double)step->t));
     pool_run(o->pool, apply_part, &job, o->n_chunks, 1);

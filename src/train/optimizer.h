@@ -1,5 +1,6 @@
-// train/optimizer.h - one AdamW step over the flat arrays, the gradient's norm, the learning-rate schedule.
-// Work is cut in fixed chunks of each tensor; sums over chunks run in order, whatever the number of threads.
+// train/optimizer.h - one AdamW step over the flat arrays, the gradient's norm, the learning-rate
+// schedule. Work is cut in fixed chunks of each tensor; sums over chunks run in order, whatever the
+// number of threads.
 #ifndef TRAIN_OPTIMIZER_H
 #define TRAIN_OPTIMIZER_H
 
@@ -21,11 +22,13 @@ struct optimizer {
     int64_t n_chunks;
 };
 
-// The embedding (and a tied head) learns at embedding_lr_ratio times the others' rate: its rows see few tokens each.
-// Weight decay applies to matrices, and to the embedding (and a tied head) when decay_embeddings; never to
-// norms and biases.
-NODISCARD bool optimizer_init(struct optimizer *o, const struct params *params, bool decay_embeddings,
-                              float embedding_lr_ratio, struct pool *pool, struct error *err);
+// The embedding (and a tied head) learns at embedding_lr_ratio times the others' rate: its rows see
+// few tokens each. Weight decay applies to matrices, and to the embedding (and a tied head) when
+// decay_embeddings; never to norms and biases. freeze_qk_norm: the norms of q and k heads do not
+// learn.
+NODISCARD bool optimizer_init(struct optimizer *o, const struct params *params,
+                              bool decay_embeddings, float embedding_lr_ratio, bool freeze_qk_norm,
+                              struct pool *pool, struct error *err);
 void optimizer_release(struct optimizer *o);
 
 double optimizer_norm(struct optimizer *o, const float *grad); // of the whole gradient
@@ -37,8 +40,8 @@ struct optimizer_step {
     float grad_scale; // multiplies the gradient: clipping
     float ema_decay;  // used when ema is not NULL: ema += (1 - ema_decay) (w - ema)
 };
-void optimizer_apply(struct optimizer *o, float *w, float *m, float *v, const float *grad, float *ema,
-                     const struct optimizer_step *step);
+void optimizer_apply(struct optimizer *o, float *w, float *m, float *v, const float *grad,
+                     float *ema, const struct optimizer_step *step);
 
 enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_WSD, SCHEDULE_CONSTANT };
 struct schedule {

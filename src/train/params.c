@@ -58,9 +58,9 @@ static void params_add_layer(struct params *p, int64_t l) {
     }
     if (c->qk_norm) {
         params_align(p);
-        layer->q_norm = params_add(p, PARAMS_NORM, false, c->D, 0, "model.layers.%lld.self_attn.q_norm.weight", i);
+        layer->q_norm = params_add(p, PARAMS_QK_NORM, false, c->D, 0, "model.layers.%lld.self_attn.q_norm.weight", i);
         params_align(p);
-        layer->k_norm = params_add(p, PARAMS_NORM, false, c->D, 0, "model.layers.%lld.self_attn.k_norm.weight", i);
+        layer->k_norm = params_add(p, PARAMS_QK_NORM, false, c->D, 0, "model.layers.%lld.self_attn.k_norm.weight", i);
     }
     params_align(p);
     layer->o = params_add(p, PARAMS_MATRIX, true, c->C, q, "model.layers.%lld.self_attn.o_proj.weight", i);
@@ -124,7 +124,8 @@ void params_randomise(const struct params *params, float *w, uint64_t seed, bool
         rng_init_stream(&rng, seed, (uint64_t)i);
         float scale = fan_in && t->kind == PARAMS_MATRIX ? 1.0f / sqrtf((float)t->shape[1]) : std;
         if (t->residual) scale /= sqrtf(2.0f * (float)params->config.L);
-        for (int64_t k = 0; k < t->count; k++) out[k] = t->kind == PARAMS_NORM ? 1.0f : scale * rng_normal(&rng);
+        bool norm = t->kind == PARAMS_NORM || t->kind == PARAMS_QK_NORM;
+        for (int64_t k = 0; k < t->count; k++) out[k] = norm ? 1.0f : scale * rng_normal(&rng);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "engine/config.h"
 #include "engine/safetensors.h"
 
-enum params_kind { PARAMS_MATRIX, PARAMS_EMBEDDING, PARAMS_NORM, PARAMS_BIAS };
+enum params_kind { PARAMS_MATRIX, PARAMS_EMBEDDING, PARAMS_NORM, PARAMS_QK_NORM, PARAMS_BIAS };
 
 struct params_tensor {
     char name[96]; // as in the model files: model.layers.0.mlp.up_proj.weight

@@ -29,12 +29,17 @@ struct raw_bag {
     double *lr, *dropout, *token_dropout, *epochs;
     int64_t *batch_docs;
 };
+struct raw_subwords {
+    double *lr_ratio;
+    int64_t *low, *high;
+};
 struct raw_recipe {
     struct raw_bag *bag;
+    struct raw_subwords *subwords;
     int64_t **closed_groups;
     uint32_t closed_groups_count;
     int *start;
-    bool *identity_start;
+    bool *identity_start, *freeze_qk_norm;
     double *embedding_lr_ratio, *embedding_dropout, *token_dropout;
     int64_t *token_dropout_first_id;
     char *name, *init_from, *tokenizer, *bos_token, *eos_token, *pad_token, *out, *log;
@@ -101,12 +106,20 @@ static const cyaml_schema_field_t bag_fields[] = {
     INT_(struct raw_bag, batch_docs),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t subwords_fields[] = {
+    FLOAT_(struct raw_subwords, lr_ratio),
+    INT_(struct raw_subwords, low),
+    INT_(struct raw_subwords, high),
+    CYAML_FIELD_END,
+};
 static const cyaml_schema_value_t boundary_value = {CYAML_VALUE_INT(CYAML_FLAG_POINTER, int64_t)};
 static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("bag", OPTIONAL, struct raw_recipe, bag, bag_fields),
+    CYAML_FIELD_MAPPING_PTR("subwords", OPTIONAL, struct raw_recipe, subwords, subwords_fields),
     CYAML_FIELD_SEQUENCE("closed_groups", OPTIONAL, struct raw_recipe, closed_groups, &boundary_value, 0, LIST_MAX),
     ENUM_(struct raw_recipe, start, starts),
     BOOL_(struct raw_recipe, identity_start),
+    BOOL_(struct raw_recipe, freeze_qk_norm),
     FLOAT_(struct raw_recipe, embedding_lr_ratio),
     FLOAT_(struct raw_recipe, embedding_dropout),
     FLOAT_(struct raw_recipe, token_dropout),
@@ -271,6 +284,13 @@ static bool take_bag(struct recipe *r, const struct raw_bag *raw, const struct r
            take_i64(in, &b->batch_docs, "batch_docs", raw->batch_docs, 64, 1, 65536);
 }
 
+static bool take_subwords(struct recipe *r, const struct raw_subwords *raw, const struct reading *in) {
+    struct subword_options *s = &r->subwords;
+    if (raw == NULL) return true; // zeroed: tokens share nothing
+    return take_f64(in, &s->lr_ratio, "lr_ratio", raw->lr_ratio, 1.0, 0.0, 1000.0) &&
+           take_i64(in, &s->low, "low", raw->low, 3, 1, 16) && take_i64(in, &s->high, "high", raw->high, 5, s->low, 32);
+}
+
 static bool take_closed(struct recipe *r, int64_t *const *raw, uint32_t n, const struct reading *in) {
     r->closed = arena_alloc_array(&r->arena, n > 0 ? n : 1, sizeof *r->closed);
     if (r->closed == NULL) return error_set(in->err, ERR_NOMEM, "%s: out of memory", in->name);
@@ -298,8 +318,9 @@ static bool take_all(struct recipe *r, const struct raw_recipe *raw, const struc
     r->decay_embeddings = raw->decay_embeddings != NULL && *raw->decay_embeddings;
     r->fan_in_start = raw->start != NULL && *raw->start == 1;
     r->identity_start = raw->identity_start != NULL && *raw->identity_start;
+    r->freeze_qk_norm = raw->freeze_qk_norm != NULL && *raw->freeze_qk_norm;
     bool ok =
-        take_model(r, raw->model, in) && take_bag(r, raw->bag, in) &&
+        take_model(r, raw->model, in) && take_bag(r, raw->bag, in) && take_subwords(r, raw->subwords, in) &&
         take_closed(r, raw->closed_groups, raw->closed_groups_count, in) &&
         take_f64(in, &r->embedding_lr_ratio, "embedding_lr_ratio", raw->embedding_lr_ratio, 1.0, 0.0, 1000.0) &&
         take_f64(in, &r->embedding_dropout, "embedding_dropout", raw->embedding_dropout,

@@ -8,6 +8,7 @@
 #include "train/bag.h"
 #include "train/loader.h"
 #include "train/optimizer.h"
+#include "train/subword.h"
 
 struct recipe {
     struct arena arena; // owns the strings
@@ -32,7 +33,9 @@ struct recipe {
     int32_t *closed; // [n_closed] boundaries of closed groups of ids
     int64_t n_closed;
     bool fan_in_start, identity_start;
+    bool freeze_qk_norm; // they keep their start: members of engine/stack.h share them
     struct bag_options bag;
+    struct subword_options subwords;
     double beta1, beta2, eps, weight_decay, clip_norm, dropout, ema_decay, label_smoothing;
     bool decay_embeddings;
     int64_t log_every, eval_every, save_every, keep, threads;

@@ -31,6 +31,7 @@ struct trainer {
     struct loader *train, *dev;
     struct arena arena;                 // the flat arrays
     float *w, *grad, *m, *v, *ema;      // ema is NULL when off
+    struct subword subword; // n_grams is 0 when nothing is shared
     struct checkpoint_files files;
     struct checkpoint_state state;
     int lock_fd;
@@ -216,12 +217,27 @@ static bool open_arrays(struct trainer *t, struct error *err) {
     }
     if (t->ema != NULL) memcpy(t->ema, t->w, n * sizeof(float));
     return optimizer_init(&t->optimizer, &t->params, r->decay_embeddings,
-                          (float)r->embedding_lr_ratio, t->pool, err);
+                          (float)r->embedding_lr_ratio, r->freeze_qk_norm, t->pool, err);
+}
+
+static struct subword *shared(struct trainer *t) {
+    return t->subword.n_grams > 0 ? &t->subword : NULL;
+}
+
+static bool open_subwords(struct trainer *t, struct error *err) {
+    const struct recipe *r = t->recipe;
+    if (!(r->subwords.lr_ratio > 0.0)) return true;
+    struct tokenizer *tokenizer;
+    if (!tokenizer_open(&tokenizer, r->tokenizer, err)) return false;
+    bool ok = subword_init(&t->subword, &t->arena, tokenizer, t->params.config.V, t->params.config.C,
+                           (int32_t)r->token_dropout_first_id, &r->subwords, err);
+    tokenizer_close(tokenizer);
+    return ok;
 }
 
 static bool resume(struct trainer *t, struct error *err) {
     struct checkpoint_state now = t->state;
-    struct checkpoint_arrays arrays = {t->w, t->m, t->v, t->ema};
+    struct checkpoint_arrays arrays = {t->w, t->m, t->v, t->ema, shared(t)};
     bool found;
     if (!checkpoint_load_latest(t->recipe->out, &t->params, &arrays, &t->state, &found, err)) return false;
     if (!found) {
@@ -285,9 +301,9 @@ static bool trainer_open(struct trainer *t, struct error *err) {
                                          .pad_token = r->pad_token,
                                          .T_max = t->params.config.T_max};
     t->steps_planned = r->epochs > 0.0 ? loader_count(t->train, r->epochs) : r->steps;
-    if (!resume(t, err) || !open_log(t, err)) return false;
+    if (!open_subwords(t, err) || !resume(t, err) || !open_log(t, err)) return false;
     if (t->state.step == 0 && r->bag.epochs > 0.0) {
-        if (!bag_train(&t->params, t->w, r, err)) return false;
+        if (!bag_train(&t->params, t->w, r, shared(t), err)) return false;
         if (t->ema != NULL) memcpy(t->ema, t->w, (size_t)t->params.n_floats * sizeof(float));
     }
     t->elapsed_before_s = t->state.elapsed_s;
@@ -360,6 +376,15 @@ static bool train_step(struct trainer *t, struct step_result *s, struct error *e
                                .grad_scale = (float)clip,
                                .ema_decay = (float)fmin(r->ema_decay, (1.0 + n) / (10.0 + n))};
     optimizer_apply(&t->optimizer, t->w, t->m, t->v, t->grad, t->ema, &o);
+    if (shared(t) != NULL) {
+        struct subword_step g = {.t = o.t,
+                                 .lr = (float)(s->lr * r->embedding_lr_ratio * r->subwords.lr_ratio),
+                                 .b1 = o.b1,
+                                 .b2 = o.b2,
+                                 .eps = o.eps,
+                                 .grad_scale = o.grad_scale};
+        subword_apply(&t->subword, t->pool, t->w + t->params.embedding, t->grad + t->params.embedding, &g);
+    }
     t->state.step++;
     t->state.tokens += batch.n_tokens;
     t->state.epoch = (int64_t)loader_epoch(t->train);
@@ -427,7 +452,7 @@ static bool write_log(struct trainer *t, const struct step_result *s, bool evalu
 
 static bool save(struct trainer *t, struct error *err) {
     int64_t begin_ns = clock_monotonic_ns();
-    struct checkpoint_arrays arrays = {t->w, t->m, t->v, t->ema};
+    struct checkpoint_arrays arrays = {t->w, t->m, t->v, t->ema, shared(t)};
     time_update(t);
     t->state.n_steps_planned = (double)t->steps_planned;
     bool ok = checkpoint_save(t->recipe->out, &t->params, &arrays, &t->files, &t->state, t->recipe->keep, err);

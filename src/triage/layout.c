@@ -330,7 +330,7 @@ bool layout_document(const struct layout *l, struct token_list *list, float **we
         ok = weigh(list, weights, capacity, &weighted, w->slot[slot]);
     }
     if (!ok) return error_set(err, ERR_NOMEM, "layout: out of memory");
-    if (!with_trace) return true;
+    if (!with_trace || r->n_evidence == 0) return true;
 
     for (int i = 0; i < r->n_evidence; i++) {
         size_t at = (size_t)(strstr(r->text, r->evidence[i]) - r->text);
@@ -345,7 +345,7 @@ bool layout_document(const struct layout *l, struct token_list *list, float **we
     }
     if (!weigh(list, weights, capacity, &weighted, w->evidence))
         return error_set(err, ERR_NOMEM, "layout: out of memory");
-    if (w->trace == 0) { // nothing to learn from the sentences: end where the evidence ends
+    if (w->trace == 0 || (r->why_for == NULL && r->why_against == NULL)) { // nothing to learn from the sentences: end where the evidence ends
         token_list_append(list, l->why_for, 0, 0);
         return weigh(list, weights, capacity, &weighted, w->evidence) ||
                error_set(err, ERR_NOMEM, "layout: out of memory");

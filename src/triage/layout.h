@@ -49,7 +49,8 @@ struct layout_weights {
     float text, slot[N_SLOTS], evidence, trace;
 };
 // A whole training document: tokens in `list` (ids only matter), one loss weight a token in weights (same length;
-// caller's buffer grown with realloc, *weights may be NULL at first). with_trace = false ends after the labels.
+// caller's buffer grown with realloc, *weights may be NULL at first). with_trace = false, or a record with labels
+// only, ends after the labels.
 NODISCARD bool layout_document(const struct layout *layout, struct token_list *list, float **weights,
                                int64_t *weights_capacity, const struct label_record *record,
                                const struct layout_weights *w, int64_t max_text_tokens, bool with_trace, float dropout,

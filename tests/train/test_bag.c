@@ -59,7 +59,7 @@ static bool train(const char *more, float *w, const struct params *params, struc
     struct recipe r;
     make_recipe(&r, more);
     params_randomise(params, w, 1, false);
-    bool ok = bag_train(params, w, &r, err);
+    bool ok = bag_train(params, w, &r, NULL, err);
     recipe_release(&r);
     return ok;
 }

@@ -73,7 +73,7 @@ static void make_recipe(struct recipe *recipe, const char *out, const char *more
         "data:\n  train:\n    - path: %s/a.tok\n    - path: %s/b.tok\n  dev:\n    - path: "
         "%s/dev.tok\n"
         "steps: %d\nbatch_tokens: 300\nmicro_tokens: 128\nlr: 3e-3\nwarmup_steps: 5\ndropout: 0.1\n"
-        "label_smoothing: 0.05\nema_decay: 0.9\nsave_every: 6\neval_every: 10\nthreads: 2\n%s",
+        "label_smoothing: 0.05\nema_decay: 0.9\nsubwords: {lr_ratio: 1}\nsave_every: 6\neval_every: 10\nthreads: 2\n%s",
         folder, folder, out, folder, folder, folder, STEPS, more);
     struct error err = {0};
     assert_true(buf_ok(&b));
