@@ -3,10 +3,12 @@
 
 A compact line is an array [n, urgency, class, source, channel, lang, distress, flags, place, evidence, for, against,
 text, twin]. It becomes a record of the label guide (docs/labels.md) with id wNN-nnnn in the `train` split, or
-vNN-nnnn in the `validation` split (calibration and choices between models; never trained on).
+vNN-nnnn in the `validation` split (calibration and choices between models; never trained on). A line of ten, [n, urgency,
+class, source, channel, lang, distress, flags, text, twin], becomes a record with labels only: no place, evidence, for, against.
 A row is dropped when it breaks the guide's codes, when an evidence span is not in the text, when its text repeats,
 or when it is a near duplicate (character 5-gram Jaccard > 0.7) of a dev, ood or
-validation text. Running again replaces w* and v*."""
+validation text. Files of data/seeds with a name
+that SOURCE_FOLDER has too are replaced, the other w* and v* stay."""
 import collections
 import glob
 import json
@@ -34,8 +36,13 @@ def grams(text):
     return {plain[i:i + 5] for i in range(max(1, len(plain) - 4))}
 
 
-def problem(a):
-    if not isinstance(a, list) or len(a) != 14: return "not an array of 14"
+def whole(a):
+    """A line of ten as one of fourteen, without evidence and sentences."""
+    return a[:8] + [{}, [], "", ""] + a[8:] if isinstance(a, list) and len(a) == 10 else a
+
+
+def problem(a, labels_only):
+    if not isinstance(a, list) or len(a) != 14: return "not an array of 14 or 10"
     n, urgency, klass, source, channel, lang, distress, flags, place, evidence, why, against, text, twin = a
     if not isinstance(n, int) or not isinstance(text, str) or not text.strip(): return "no number or text"
     if urgency not in LEVELS: return f"urgency {urgency}"
@@ -47,6 +54,7 @@ def problem(a):
     if not isinstance(flags, list) or any(f not in FLAGS for f in flags): return f"flags {flags}"
     if not isinstance(place, dict) or any(k not in PLACE or not isinstance(v, str) for k, v in place.items()):
         return f"place {place}"
+    if labels_only: return None
     if not isinstance(evidence, list) or not evidence or any(not e.strip() or e not in text for e in evidence):
         return "evidence is not in the text"
     if len(evidence) > 4: return "more than 4 evidence spans"
@@ -61,10 +69,17 @@ def main():
     source = sys.argv[1]
     out = sys.argv[2] if len(sys.argv) == 3 else os.path.join(os.path.dirname(__file__), "..", "data", "seeds")
     split = [l.rstrip("\n").split("\t")[:2] for l in open(os.path.join(out, "split.tsv"), encoding="utf-8")]
-    split = [(i, s) for i, s in split if i[0] not in "wv"]
+    files = sorted(glob.glob(os.path.join(source, "[wv]*.jsonl")),
+                   key=lambda p: (os.path.basename(p)[0], int(re.sub(r"\D", "", os.path.basename(p)) or 0)))
+    if not files:
+        print(f"{source}: no w*.jsonl nor v*.jsonl there", file=sys.stderr)
+        return 1
+    names = {p: os.path.basename(p)[0] + "%02d" % int(re.sub(r"\D", "", os.path.basename(p)) or 0) for p in files}
+    split = [(i, s) for i, s in split if i.split("-")[0] not in names.values()]
     of = dict(split)
     held, index, texts = [], collections.defaultdict(list), set()
-    for path in sorted(glob.glob(os.path.join(out, "a*.jsonl"))):
+    for path in sorted(glob.glob(os.path.join(out, "*.jsonl"))):
+        if os.path.basename(path)[:-6] in names.values(): continue
         for line in open(path, encoding="utf-8"):
             r = json.loads(line)
             texts.add(r["text"])
@@ -72,21 +87,18 @@ def main():
                 g = grams(r["text"])
                 for x in g: index[x].append(len(held))
                 held.append((r["id"], g))
-    if not glob.glob(os.path.join(source, "[wv]*.jsonl")):
-        print(f"{source}: no w*.jsonl nor v*.jsonl there", file=sys.stderr)
-        return 1
-    for old in glob.glob(os.path.join(out, "[wv]*.jsonl")): os.remove(old)
     dropped = collections.Counter()
-    files = sorted(glob.glob(os.path.join(source, "[wv]*.jsonl")), key=lambda p: (os.path.basename(p)[0], int(re.sub(r"\D", "", os.path.basename(p)) or 0)))
     total = collections.Counter()
     for path in files:
-        name = os.path.basename(path)[0] + "%02d" % int(re.sub(r"\D", "", os.path.basename(path)))
+        name = names[path]
         kept = {}
         for line_i, line in enumerate(open(path, encoding="utf-8"), 1):
             if not line.strip(): continue
             try: a = json.loads(line)
             except ValueError: a = None
-            why = problem(a)
+            labels_only = isinstance(a, list) and len(a) == 10
+            a = whole(a)
+            why = problem(a, labels_only)
             if why is None and a[0] in kept: why = "number twice"
             if why is None and a[12] in texts: why = "text twice"
             if why is None:
@@ -112,8 +124,10 @@ def main():
                 r = {"id": f"{name}-{n:04d}", "text": a[12], "lang": a[5], "channel": a[4], "urgency": a[1],
                      "class": a[2], "distress": a[6], "source": a[3], "flags": a[7], "place": a[8],
                      "evidence": [e.strip() for e in a[9]], "for": a[10], "against": a[11]}
+                if not a[9]:
+                    for key in ("place", "evidence", "for", "against"): del r[key]
                 # A twin is a pair: both sides must say so, and both must be here.
-                if a[13] in kept and kept[a[13]][13] == n: r["twin"] = f"{name}-{a[13]:04d}"
+                if a[13] is not None and a[13] in kept and kept[a[13]][13] == n: r["twin"] = f"{name}-{a[13]:04d}"
                 f.write(json.dumps(r, ensure_ascii=False) + "\n")
                 split.append((r["id"], "train" if name[0] == "w" else "validation"))
                 total[a[1]] += 1
