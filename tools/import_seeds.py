@@ -32,7 +32,7 @@ LIMIT = 0.7
 
 def grams(text):
     plain = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
-    plain = " ".join(re.sub(r"[^a-z0-9]+", " ", plain).split())
+    plain = " ".join(re.sub(r"\W+", " ", plain).split())
     return {plain[i:i + 5] for i in range(max(1, len(plain) - 4))}
 
 

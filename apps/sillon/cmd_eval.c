@@ -33,7 +33,8 @@ static const char help[] =
     "  --floor FILE      also train a character n-gram linear classifier (docs/results) on these labelled messages\n"
     "                    and score it beside the model; with --floor-split NAME only that split of them; repeatable\n"
     "  --floor-c C       its regularisation, squared hinge [0.3]\n"
-    "  --fit-calibration FILE   fit the temperature and biases of sillon.json on the data and write them there\n"
+    "  --fit-calibration FILE   fit the temperature of sillon.json on the data and write it there\n"
+    "  --fit-bias        with --fit-calibration: the biases too; for data from the feed that will be read\n"
     "  --threads N       threads, 0 = all [0]\n"
     "  --json            print the scores as JSON\n"
     "exit status: 0 scored, 1 failed, 2 wrong usage\n";
@@ -267,7 +268,7 @@ static bool predict_with_floor(struct prediction *predictions, const struct data
 }
 
 static bool write_calibration(const char *path, const struct prediction *predictions, const struct dataset *d,
-                              struct error *err) {
+                              bool with_bias, struct error *err) {
     float(*p)[N_LEVELS] = calloc((size_t)d->n, sizeof *p);
     int *levels = calloc((size_t)d->n, sizeof *levels);
     bool ok = (p != NULL && levels != NULL) || error_set(err, ERR_NOMEM, "out of memory");
@@ -278,7 +279,7 @@ static bool write_calibration(const char *path, const struct prediction *predict
             memcpy(p[i], predictions[i].p_level, sizeof p[i]);
             levels[i] = d->records[i].level;
         }
-        calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, d->n);
+        calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, d->n, with_bias);
         buf_printf(&b, "{\"temperature\":%.4f,\"bias\":[", (double)c.temperature);
         for (int l = 0; l < N_LEVELS; l++) buf_printf(&b, l ? ",%.4f" : "%.4f", (double)c.bias[l]);
         buf_printf(&b, "],\"trace_doubt\":%.2f,\"messages\":%lld}\n", (double)c.trace_doubt, (long long)d->n);
@@ -410,8 +411,10 @@ int cmd_eval(int argc, char **argv) {
         {"out", required_argument, NULL, 'o'},      {"threads", required_argument, NULL, 'j'},
         {"floor", required_argument, NULL, 'f'},    {"floor-split", required_argument, NULL, 'F'},
         {"floor-c", required_argument, NULL, 'C'},  {"fit-calibration", required_argument, NULL, 'c'},
+        {"fit-bias", no_argument, NULL, 'B'},
         {"json", no_argument, NULL, 'J'},           {"help", no_argument, NULL, 'h'}, {0}};
     const char *floor_files[MAX_FILES], *floor_split = NULL, *fit_path = NULL;
+    bool fit_bias = false;
     int n_floor = 0;
     double floor_c = 0.3;
     const char *data[MAX_FILES], *verdict_files[MAX_SYSTEMS], *model = NULL, *split = NULL, *out_path = NULL;
@@ -437,6 +440,7 @@ int cmd_eval(int argc, char **argv) {
             break;
         case 'F': floor_split = optarg; break;
         case 'c': fit_path = optarg; break;
+        case 'B': fit_bias = true; break;
         case 'C':
             floor_c = atof(optarg);
             ok = floor_c > 0 || error_set(&err, ERR_USAGE, "--floor-c %s: a number above 0 was expected", optarg);
@@ -476,7 +480,7 @@ int cmd_eval(int argc, char **argv) {
              predict_with_model(predictions, &d, model_path, found ? gazetteer : NULL, mode, (int)n_threads, out_path,
                                 &messages_per_s, &err);
         systems[n_systems].name = model_path;
-        ok = ok && (fit_path == NULL || write_calibration(fit_path, predictions, &d, &err)) &&
+        ok = ok && (fit_path == NULL || write_calibration(fit_path, predictions, &d, fit_bias, &err)) &&
              metrics_compute(&systems[n_systems++].m, d.records, predictions, d.n, &err);
     }
     struct dataset floor_data = {0};

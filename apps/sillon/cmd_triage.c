@@ -182,7 +182,10 @@ static bool triage_stream(struct job *job, struct reader *reader, struct error *
             if (!batch_finish(job, err)) return false;
             continue;
         case LINE_EOF: return batch_finish(job, err);
-        case LINE_FAILED: return error_set(err, ERR_IO, "stdin: %s", strerror(errno));
+        case LINE_FAILED: { // what was read is answered first
+            int why = errno;
+            return batch_finish(job, err) && error_set(err, ERR_IO, "stdin: %s", strerror(why));
+        }
         }
         if (job->n_items == job->n_batch && !batch_finish(job, err)) return false;
     }

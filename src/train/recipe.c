@@ -38,7 +38,7 @@ struct raw_recipe {
     struct raw_subwords *subwords;
     int64_t **closed_groups;
     uint32_t closed_groups_count;
-    int *start;
+    int *start, *optimizer;
     bool *identity_start, *freeze_qk_norm;
     double *embedding_lr_ratio, *embedding_dropout, *token_dropout;
     int64_t *token_dropout_first_id;
@@ -64,6 +64,7 @@ static const cyaml_strval_t families[] = {{"llama", FAMILY_LLAMA}, {"qwen2", FAM
 static const cyaml_strval_t modes[] = {{"rotate", LOADER_ROTATE}, {"mix", LOADER_MIX}};
 static const cyaml_strval_t schedules[] = {
     {"cosine", SCHEDULE_COSINE}, {"wsd", SCHEDULE_WSD}, {"constant", SCHEDULE_CONSTANT}};
+static const cyaml_strval_t optimizers[] = {{"adamw", 0}, {"muon", 1}};
 static const cyaml_strval_t starts[] = {{"normal", 0}, {"fan_in", 1}};
 #define ENUM_(s, key, table)                                                                                           \
     CYAML_FIELD_ENUM_PTR(#key, OPTIONAL | CYAML_FLAG_STRICT, s, key, table, CYAML_ARRAY_LEN(table))
@@ -118,6 +119,7 @@ static const cyaml_schema_field_t recipe_fields[] = {
     CYAML_FIELD_MAPPING_PTR("subwords", OPTIONAL, struct raw_recipe, subwords, subwords_fields),
     CYAML_FIELD_SEQUENCE("closed_groups", OPTIONAL, struct raw_recipe, closed_groups, &boundary_value, 0, LIST_MAX),
     ENUM_(struct raw_recipe, start, starts),
+    ENUM_(struct raw_recipe, optimizer, optimizers),
     BOOL_(struct raw_recipe, identity_start),
     BOOL_(struct raw_recipe, freeze_qk_norm),
     FLOAT_(struct raw_recipe, embedding_lr_ratio),
@@ -317,6 +319,7 @@ static bool take_all(struct recipe *r, const struct raw_recipe *raw, const struc
     r->schedule.kind = raw->schedule != NULL ? (enum schedule_kind)*raw->schedule : SCHEDULE_COSINE;
     r->decay_embeddings = raw->decay_embeddings != NULL && *raw->decay_embeddings;
     r->fan_in_start = raw->start != NULL && *raw->start == 1;
+    r->muon = raw->optimizer != NULL && *raw->optimizer == 1;
     r->identity_start = raw->identity_start != NULL && *raw->identity_start;
     r->freeze_qk_norm = raw->freeze_qk_norm != NULL && *raw->freeze_qk_norm;
     bool ok =

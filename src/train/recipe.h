@@ -33,6 +33,7 @@ struct recipe {
     int32_t *closed; // [n_closed] boundaries of closed groups of ids
     int64_t n_closed;
     bool fan_in_start, identity_start;
+    bool muon; // matrices
     bool freeze_qk_norm; // they keep their start: members of engine/stack.h share them
     struct bag_options bag;
     struct subword_options subwords;

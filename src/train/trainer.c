@@ -216,8 +216,11 @@ static bool open_arrays(struct trainer *t, struct error *err) {
             return error_set(err, ERR_INPUT, "identity_start: needs heads x head_dim = key heads x head_dim = hidden_size");
     }
     if (t->ema != NULL) memcpy(t->ema, t->w, n * sizeof(float));
-    return optimizer_init(&t->optimizer, &t->params, r->decay_embeddings,
-                          (float)r->embedding_lr_ratio, r->freeze_qk_norm, t->pool, err);
+    struct optimizer_options o = {.muon = r->muon,
+                                  .decay_embeddings = r->decay_embeddings,
+                                  .embedding_lr_ratio = (float)r->embedding_lr_ratio,
+                                  .freeze_qk_norm = r->freeze_qk_norm};
+    return optimizer_init(&t->optimizer, &t->params, &o, t->pool, err);
 }
 
 static struct subword *shared(struct trainer *t) {

@@ -86,7 +86,7 @@ static double fit_loss(const double x[1 + N_LEVELS], double gradient[1 + N_LEVEL
     return loss / (double)n;
 }
 
-void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n) {
+void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n, bool with_bias) {
     enum { STEPS = 4000 };
     double x[1 + N_LEVELS] = {1}, gradient[1 + N_LEVELS], rate = 0.05;
     double loss = n > 0 ? fit_loss(x, gradient, p, levels, n) : 0;
@@ -94,7 +94,7 @@ void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const 
     // rate is halved when a step does not help and grows while steps do.
     for (int step = 0; step < STEPS && n > 0 && rate > 1e-12; step++) {
         double tried[1 + N_LEVELS], tried_gradient[1 + N_LEVELS];
-        for (int k = 0; k <= N_LEVELS; k++) tried[k] = x[k] - rate * gradient[k];
+        for (int k = 0; k <= N_LEVELS; k++) tried[k] = k == 0 || with_bias ? x[k] - rate * gradient[k] : 0;
         tried[0] = fmax(tried[0], 0.02); // calibration_read() refuses temperatures of 100 and above
         double tried_loss = fit_loss(tried, tried_gradient, p, levels, n);
         if (!(tried_loss <= loss)) {

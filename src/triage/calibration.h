@@ -12,9 +12,10 @@ struct calibration {
 };
 // "calibration" of FOLDER/sillon.json; without the file or the key: temperature 1, no bias, doubt 0.1.
 NODISCARD bool calibration_read(struct calibration *out, const char *folder, struct error *err);
-// Fits slope and biases that minimise the negative log-likelihood of levels[i] under p[i] (probabilities of an
-// uncalibrated model), biases held near 0 by an L2 penalty worth about two messages. For held-out messages only.
-void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n);
+// Fits the temperature that minimises the negative log-likelihood of levels[i] under p[i] (probabilities of an
+// uncalibrated model); with_bias, biases too, held near 0 by an L2 penalty worth about two messages. For held-out messages
+// only, and biases for messages of the very feed that will be read: they move decisions (docs/model.md).
+void calibration_fit(struct calibration *out, const float (*p)[N_LEVELS], const int *levels, int64_t n, bool with_bias);
 // p = softmax(logits / temperature + bias), summing to 1.
 void calibration_apply(const struct calibration *c, float p[N_LEVELS], const float logits[N_LEVELS]);
 

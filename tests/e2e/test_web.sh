@@ -6,7 +6,7 @@ sillon=${1:-build/sillon}
 cd "$(dirname "$0")/../.." || exit 1
 skip() { echo "skipped: $1"; exit 77; }
 command -v node >/dev/null 2>&1 || skip "node is not installed"
-[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || skip "node $(node --version) is too old for playwright-core (20 is needed)"
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ] || skip "node $(node --version) is too old for playwright-core (18 is needed)"
 [ -d web/node_modules/playwright-core ] || skip "playwright-core is not installed (npm ci in web/)"
 CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 export CHROMIUM

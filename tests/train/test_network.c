@@ -126,7 +126,7 @@ static void test_reference(const char *name) {
     REQUIRE(pool_open(&pool, 2, err));
     struct network_options options = {.max_tokens = r.T, .max_doc = 55};
     REQUIRE(network_open(&n, &r.params, &options, pool, err));
-    REQUIRE(optimizer_init(&o, &r.params, false, 1.0f, false, pool, err));
+    REQUIRE(optimizer_init(&o, &r.params, &(struct optimizer_options){.embedding_lr_ratio = 1.0f}, pool, err));
     int64_t P = r.params.n_floats;
     float *grad = floats(P), *m = floats(P), *v = floats(P), *w = floats(P);
     memcpy(w, r.w, (size_t)P * sizeof(float));
@@ -249,7 +249,7 @@ static float *run_with_threads(int n_threads, const struct params *params, doubl
                                       .label_smoothing = 0.05f};
     REQUIRE(network_open(&n, params, &options, pool, err));
     struct optimizer o;
-    REQUIRE(optimizer_init(&o, params, true, 1.0f, false, pool, err));
+    REQUIRE(optimizer_init(&o, params, &(struct optimizer_options){.decay_embeddings = true, .embedding_lr_ratio = 1.0f}, pool, err));
     int32_t tokens[T];
     float weights[T];
     struct rng rng;

@@ -74,7 +74,12 @@ static void test_fit(void **state) {
             struct calibration c, none = {.temperature = 1}, best = {.temperature = 1};
             best.temperature = (float)sharpness[i];
             for (int k = 0; k < N_LEVELS; k++) best.bias[k] = (float)shifts[s][k];
-            calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, N);
+            calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, N, true);
+            struct calibration slope;
+            calibration_fit(&slope, (const float(*)[N_LEVELS])p, levels, N, false);
+            for (int k = 0; k < N_LEVELS; k++) assert_true(slope.bias[k] == 0.0f);
+            assert_true(nll(&slope, (const float(*)[N_LEVELS])p, levels, N) <=
+                        nll(&none, (const float(*)[N_LEVELS])p, levels, N) + 1e-9);
             double before = nll(&none, (const float(*)[N_LEVELS])p, levels, N),
                    after = nll(&c, (const float(*)[N_LEVELS])p, levels, N),
                    wanted = nll(&best, (const float(*)[N_LEVELS])p, levels, N);
@@ -99,13 +104,13 @@ static void test_fit_overconfident(void **state) {
         levels[i] = i % 10 < 7 ? said : (said + 1 + i / 10 % 4) % N_LEVELS; // right 7 times in 10
     }
     struct calibration c, none = {.temperature = 1};
-    calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, M);
+    calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, M, true);
     double after = nll(&c, (const float(*)[N_LEVELS])p, levels, M),
            wanted = -(0.7 * log(0.7) + 0.3 * log(0.3 / 4)); // the best any temperature can do
     assert_true(isfinite(c.temperature) && c.temperature > 0);
     if (!(after < wanted + 0.05) || !(after < nll(&none, (const float(*)[N_LEVELS])p, levels, M)))
         fail_msg("nll %g, want about %g (temperature %g)", after, wanted, (double)c.temperature);
-    calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, 0); // nothing to learn from
+    calibration_fit(&c, (const float(*)[N_LEVELS])p, levels, 0, true); // nothing to learn from
     assert_true(c.temperature == 1.0f && c.bias[0] == 0.0f);
 }
 
