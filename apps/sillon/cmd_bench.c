@@ -51,7 +51,7 @@ static double gemm_gflops(struct pool *pool, int repeat) {
         if (weight_init_f32(&weight, w, N, K, &err)) {
             for (int r = -1; r < repeat; r++) {
                 int64_t start = clock_monotonic_ns();
-                weight_apply(k, pool, out, N, a, K, &weight, M);
+                weight_apply(k, pool, out, N, a, K, &weight, M, NULL);
                 if (r >= 0) rates[r] = 2.0 * M * N * K / seconds_since(start) * 1e-9;
             }
             result = median(rates, repeat);

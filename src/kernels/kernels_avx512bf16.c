@@ -44,5 +44,6 @@ static void gemm_bf16_avx512bf16(float *out, int64_t out_stride, const float *a,
 
 void kernels_init_avx512bf16(struct kernels *k) {
     k->name = "avx512bf16";
+    k->bf16_rounds = true;
     k->gemm_bf16 = gemm_bf16_avx512bf16;
 }
