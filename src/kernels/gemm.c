@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const weight_type_names[N_WEIGHT_TYPES] = {"f32", "bf16", "int8"};
+
 struct pack_job {
     const struct kernels *k;
     float *packed;

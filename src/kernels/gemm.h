@@ -21,7 +21,8 @@ void gemm_run(const struct kernels *k, struct pool *pool, float *out, int64_t ou
 
 // A weight matrix w [O, C] (row o gives output o, as in the model files) packed for out = x w^T.
 // WEIGHT_I8: a scale a row, |w| <= 127; activations are quantised on the way in (kernels.h).
-enum weight_type { WEIGHT_F32, WEIGHT_BF16, WEIGHT_I8 };
+enum weight_type { WEIGHT_F32, WEIGHT_BF16, WEIGHT_I8, N_WEIGHT_TYPES };
+extern const char *const weight_type_names[N_WEIGHT_TYPES]; // "f32", "bf16", "int8"
 struct weight {
     enum weight_type type;
     int64_t O, C;
