@@ -53,6 +53,12 @@ struct kernels {
                     const int8_t *packed, const float *w_scale, const int32_t *w_sum, int64_t M, int64_t N, int64_t K,
                     int64_t panel_begin, int64_t panel_end);
 
+    // n rounds of independent multiply-adds in registers; returns how many operations that was (a multiply and an add are two):
+    // the processor's ceiling, for benchmarks. NULL where there is none.
+    double (*spin_f32)(int64_t n);
+    double (*spin_bf16)(int64_t n);
+    double (*spin_i8)(int64_t n);
+
     // --- vectors. x, y: [n]
     float (*dot)(const float *x, const float *y, int64_t n);
     void (*axpy)(float *y, float a, const float *x, int64_t n); // y += a x

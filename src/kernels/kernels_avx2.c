@@ -453,8 +453,23 @@ static void quantise_row_avx2(uint8_t *q, float *scale, const float *x, int64_t 
     }
 }
 
+static double spin_f32(int64_t n) {
+    __m256 c[12], a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) c[i] = _mm256_setzero_ps();
+    for (int64_t k = 0; k < n; k++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            c[i] = _mm256_fmadd_ps(c[i], a, b);
+            __asm__ volatile("" : "+x"(c[i]));
+        }
+    }
+    return (double)n * 12 * 8 * 2;
+}
+
 void kernels_init_avx2(struct kernels *k) {
     k->name = "avx2";
+    k->spin_f32 = spin_f32;
     k->gemm_i8 = gemm_i8_avx2;
     k->quantise_row = quantise_row_avx2;
     k->gemm_pack = gemm_pack_avx2;

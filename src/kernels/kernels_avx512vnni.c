@@ -107,8 +107,28 @@ static void quantise_row_avx512(uint8_t *q, float *scale, const float *x, int64_
     }
 }
 
+#if !defined(KERNELS_SIMDE)
+// The empty asm keeps the sums in registers, and the loop.
+static double spin_i8(int64_t n) {
+    __m512i c[12], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) c[i] = _mm512_setzero_si512();
+    for (int64_t k = 0; k < n; k++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            c[i] = _mm512_dpbusd_epi32(c[i], a, b);
+            __asm__ volatile("" : "+v"(c[i]));
+        }
+    }
+    return (double)n * 12 * 64 * 2;
+}
+#endif
+
 void kernels_init_avx512vnni(struct kernels *k) {
     k->name = "avx512vnni";
     k->gemm_i8 = gemm_i8_avx512vnni;
     k->quantise_row = quantise_row_avx512;
+#if !defined(KERNELS_SIMDE)
+    k->spin_i8 = spin_i8;
+#endif
 }
