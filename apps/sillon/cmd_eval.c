@@ -36,6 +36,7 @@ static const char help[] =
     "  --fit-calibration FILE   fit the temperature of sillon.json on the data and write it there\n"
     "  --fit-bias        with --fit-calibration: the biases too; for data from the feed that will be read\n"
     "  --threads N       threads, 0 = all [0]\n"
+    "  --weights TYPE    f32, bf16 or int8 [f32]\n"
     "  --json            print the scores as JSON\n"
     "exit status: 0 scored, 1 failed, 2 wrong usage\n";
 
@@ -137,10 +138,10 @@ static void prediction_place(struct prediction *p, const struct label_record *r,
 }
 
 static bool predict_with_model(struct prediction *predictions, const struct dataset *d, const char *model_path,
-                               const char *gazetteer, enum trace_mode mode, int n_threads, const char *out_path,
+                               const char *gazetteer, enum trace_mode mode, enum weight_type weights, int n_threads, const char *out_path,
                                double *messages_per_s, struct error *err) {
     struct triage *triage = NULL;
-    struct triage_options options = {model_path, gazetteer, n_threads, 32};
+    struct triage_options options = {model_path, gazetteer, n_threads, 32, weights};
     struct message *messages = calloc((size_t)d->n + 1, sizeof *messages);
     struct verdict *verdicts = calloc((size_t)d->n + 1, sizeof *verdicts);
     bool ok = (messages != NULL && verdicts != NULL) || error_set(err, ERR_NOMEM, "out of memory");
@@ -409,6 +410,7 @@ int cmd_eval(int argc, char **argv) {
         {"model", required_argument, NULL, 'm'},    {"verdicts", required_argument, NULL, 'v'},
         {"only-verdicts", no_argument, NULL, 'V'},  {"trace", required_argument, NULL, 't'},
         {"out", required_argument, NULL, 'o'},      {"threads", required_argument, NULL, 'j'},
+        {"weights", required_argument, NULL, 'w'},
         {"floor", required_argument, NULL, 'f'},    {"floor-split", required_argument, NULL, 'F'},
         {"floor-c", required_argument, NULL, 'C'},  {"fit-calibration", required_argument, NULL, 'c'},
         {"fit-bias", no_argument, NULL, 'B'},
@@ -421,6 +423,7 @@ int cmd_eval(int argc, char **argv) {
     int n_data = 0, n_verdict_files = 0, c;
     bool json = false, run_model = true, ok = true;
     enum trace_mode mode = TRACE_NEVER;
+    enum weight_type weights = WEIGHT_F32;
     int64_t n_threads = 0;
     struct error err = {0};
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -453,6 +456,7 @@ int cmd_eval(int argc, char **argv) {
             break;
         case 'o': out_path = optarg; break;
         case 'j': ok = command_number(&n_threads, "--threads", optarg, 0, 1024, &err); break;
+        case 'w': ok = command_weights(&weights, optarg, &err); break;
         case 'J': json = true; break;
         case 'h': fputs(help, stdout); return EXIT_DONE;
         default: return EXIT_USAGE;
@@ -477,7 +481,7 @@ int cmd_eval(int argc, char **argv) {
     if (ok && run_model) {
         bool found = command_find(gazetteer, sizeof gazetteer, "data/gazetteer.tsv");
         ok = command_model(model_path, sizeof model_path, model, &err) &&
-             predict_with_model(predictions, &d, model_path, found ? gazetteer : NULL, mode, (int)n_threads, out_path,
+             predict_with_model(predictions, &d, model_path, found ? gazetteer : NULL, mode, weights, (int)n_threads, out_path,
                                 &messages_per_s, &err);
         systems[n_systems].name = model_path;
         ok = ok && (fit_path == NULL || write_calibration(fit_path, predictions, &d, fit_bias, &err)) &&

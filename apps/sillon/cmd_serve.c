@@ -29,6 +29,7 @@ static const char help[] =
     "  --trace MODE        auto (U2 and above, or in doubt), always, never         [auto]\n"
     "  --threads N         threads of the model, 0 = all processors                [0]\n"
     "  --batch N           messages judged together, 1..256                        [16]\n"
+    "  --weights TYPE      f32, bf16 or int8                                       [f32]\n"
     "  --exercise          mark every message EXERCICE\n"
     "  --replay FILE       play an exercise: NDJSON messages with \"t\" in seconds, marked "
     "EXERCICE\n"
@@ -41,6 +42,7 @@ struct serve_options {
     const char *host, *data, *model, *gazetteer, *replay, *allow_host;
     int64_t port, n_threads, n_batch;
     enum trace_mode trace;
+    enum weight_type weights;
     double replay_speed;
     bool exercise, help;
 };
@@ -61,6 +63,7 @@ static bool options_parse(struct serve_options *o, int argc, char **argv, struct
                                           {"trace", required_argument, NULL, 't'},
                                           {"threads", required_argument, NULL, 'j'},
                                           {"batch", required_argument, NULL, 'b'},
+                                          {"weights", required_argument, NULL, 'w'},
                                           {"exercise", no_argument, NULL, 'e'},
                                           {"replay", required_argument, NULL, 'r'},
                                           {"replay-speed", required_argument, NULL, 's'},
@@ -95,6 +98,9 @@ static bool options_parse(struct serve_options *o, int argc, char **argv, struct
             break;
         case 'b':
             ok = command_number(&o->n_batch, "--batch", optarg, 1, 256, err);
+            break;
+        case 'w':
+            ok = command_weights(&o->weights, optarg, err);
             break;
         case 'e':
             o->exercise = true;
@@ -135,7 +141,8 @@ static bool serve_open(struct serve *s, const struct serve_options *o, struct er
     struct triage_options triage = {.model_folder = model,
                                     .gazetteer_path = o->gazetteer,
                                     .n_threads = (int)o->n_threads,
-                                    .n_batch = o->n_batch};
+                                    .n_batch = o->n_batch,
+                                    .weights = o->weights};
     struct store_options store = {.folder = o->data};
     // The store before the model: a folder in use is told at once, not after the weights are read.
     if (!store_open(&s->store, &store, err) || !door_init(&s->door, o->data, err) ||

@@ -22,6 +22,7 @@ static const char help[] =
     "  --model FOLDER    model folder (default: the shipped models/default, or $SILLON_MODEL)\n"
     "  --trace MODE      auto (U2 and above, or in doubt), always, never     [auto]\n"
     "  --batch N         messages judged together, 1..256                    [16]\n"
+    "  --weights TYPE    f32, bf16 or int8                                   [f32]\n"
     "  --threads N       threads, 0 = all processors                         [0]\n"
     "  --gazetteer FILE  stations, TSV                                       [data/gazetteer.tsv]\n"
     "  --timing          print p50 and p95 of receipt to verdict to stderr\n"
@@ -210,10 +211,12 @@ int cmd_triage(int argc, char **argv) {
     static const struct option options[] = {
         {"model", required_argument, NULL, 'm'},   {"trace", required_argument, NULL, 't'},
         {"batch", required_argument, NULL, 'b'},   {"threads", required_argument, NULL, 'j'},
-        {"gazetteer", required_argument, NULL, 'g'}, {"timing", no_argument, NULL, 'T'},
+        {"gazetteer", required_argument, NULL, 'g'}, {"weights", required_argument, NULL, 'w'},
+        {"timing", no_argument, NULL, 'T'},
         {"help", no_argument, NULL, 'h'},          {0}};
     const char *model = NULL, *gazetteer = NULL;
     enum trace_mode mode = TRACE_AUTO;
+    enum weight_type weights = WEIGHT_F32;
     int64_t n_batch = 16, n_threads = 0;
     struct error err = {0};
     struct job job = {0};
@@ -228,6 +231,7 @@ int cmd_triage(int argc, char **argv) {
                  error_set(&err, ERR_USAGE, "--trace %s: auto, always or never was expected", optarg);
             break;
         case 'b': ok = command_number(&n_batch, "--batch", optarg, 1, 256, &err); break;
+        case 'w': ok = command_weights(&weights, optarg, &err); break;
         case 'j': ok = command_number(&n_threads, "--threads", optarg, 0, 1024, &err); break;
         case 'T': job.timing = true; break;
         case 'h': fputs(help, stdout); return EXIT_DONE;
@@ -244,7 +248,7 @@ int cmd_triage(int argc, char **argv) {
     if (gazetteer == NULL && command_find(gazetteer_path, sizeof gazetteer_path, "data/gazetteer.tsv"))
         gazetteer = gazetteer_path;
     struct reader reader = {.fd = STDIN_FILENO, .capacity = READER_BYTES};
-    struct triage_options to = {model_path, gazetteer, (int)n_threads, n_batch};
+    struct triage_options to = {model_path, gazetteer, (int)n_threads, n_batch, weights};
     job.mode = mode;
     job.n_batch = n_batch;
     bool ok = triage_open(&job.triage, &to, &err);

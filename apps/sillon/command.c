@@ -52,3 +52,12 @@ bool command_number(int64_t *out, const char *option, const char *value, int64_t
     *out = v;
     return true;
 }
+
+bool command_weights(enum weight_type *out, const char *value, struct error *err) {
+    for (int i = 0; i < N_WEIGHT_TYPES; i++) {
+        if (strcmp(value, weight_type_names[i]) != 0) continue;
+        *out = (enum weight_type)i;
+        return true;
+    }
+    return error_set(err, ERR_USAGE, "--weights %s: f32, bf16 or int8 was expected", value);
+}

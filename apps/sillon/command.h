@@ -4,6 +4,7 @@
 #define SILLON_COMMAND_H
 
 #include "core/error.h"
+#include "kernels/gemm.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -22,6 +23,8 @@ int command_fail(const char *what, const struct error *err);
 bool command_find(char *out, size_t out_bytes, const char *relative);
 // The model to use: `given`, else $SILLON_MODEL, else the shipped models/default. A clear error when there is none.
 NODISCARD bool command_model(char *out, size_t out_bytes, const char *given, struct error *err);
+// f32, bf16 or int8.
+NODISCARD bool command_weights(enum weight_type *out, const char *value, struct error *err);
 // A whole number within [least, most]; the error names the option and the value.
 NODISCARD bool command_number(int64_t *out, const char *option, const char *value, int64_t least, int64_t most,
                               struct error *err);

@@ -89,6 +89,7 @@ static bool load_weight(struct loader *l, struct weight *weight, const struct bl
     for (int i = 0; ok && i < n_blocks; row += blocks[i++].O)
         ok = load_into(l, w + row * C, blocks[i].name, blocks[i].O, C);
     if (ok && l->type == WEIGHT_F32) ok = weight_init_f32(weight, w, O, C, l->err);
+    if (ok && l->type == WEIGHT_I8) ok = weight_init_i8(weight, w, O, C, l->err);
     if (ok && l->type == WEIGHT_BF16) {
         uint16_t *bits = malloc((size_t)O * (size_t)C * sizeof *bits);
         ok = bits != NULL ||
@@ -98,7 +99,7 @@ static bool load_weight(struct loader *l, struct weight *weight, const struct bl
         free(bits);
     }
     free(w);
-    l->bytes += gemm_packed_count(C, O) * (l->type == WEIGHT_F32 ? 4 : 2);
+    if (ok) l->bytes += weight_bytes(weight);
     return ok;
 }
 

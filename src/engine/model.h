@@ -30,7 +30,7 @@ struct model {
 };
 
 struct model_options {
-    enum weight_type type; // WEIGHT_F32, or WEIGHT_BF16 to keep bf16 files at half the memory
+    enum weight_type type; // WEIGHT_F32; WEIGHT_BF16: half the memory; WEIGHT_I8: a quarter, and int8 products
 };
 
 // folder must exist; a file, or a folder without config.json, is an error that says what was expected.

@@ -33,6 +33,7 @@ struct session {
     int64_t *hidden_first; // [batch_tokens]: part -> first kept row
     int64_t *hidden_count;
     int64_t n_parts;
+    struct weight_scratch scratch; // of int8 weights
     int64_t layer_i; // of the stage being run on the pool
     int64_t n_rows;
 };
@@ -76,6 +77,11 @@ bool session_open(struct session **out, const struct model *model, struct pool *
     s->hidden = arena_alloc_array(a, B, C * sizeof(float));
     s->hidden_first = arena_alloc_array(a, B, sizeof *s->hidden_first);
     s->hidden_count = arena_alloc_array(a, B, sizeof *s->hidden_count);
+    if (model->head.type == WEIGHT_I8) {
+        int64_t widest = max_i64(max_i64(c->C, c->F), c->H * c->D);
+        s->scratch.q = arena_alloc_array(a, B, (size_t)weight_scratch_stride(widest));
+        s->scratch.scale = arena_alloc_array(a, B, sizeof(float));
+    }
     if (!arena_ok(a)) {
         session_close(s);
         return error_set(err, ERR_NOMEM, "session: out of memory for %lld slots of %lld tokens",
@@ -179,18 +185,18 @@ static void run_layer(struct session *s, int64_t layer_i) {
     int64_t N = s->n_rows, C = c->C, Q = c->H * c->D, KV = c->H_kv * c->D, F = c->F;
     s->layer_i = layer_i;
     norm_rows(s, s->h, s->x, y->attn_norm, N);
-    weight_apply(s->k, s->pool, s->qkv, Q + 2 * KV, s->h, C, &y->qkv, N);
+    weight_apply(s->k, s->pool, s->qkv, Q + 2 * KV, s->h, C, &y->qkv, N, &s->scratch);
     add_bias(s->qkv, Q + 2 * KV, y->qkv_bias, Q + 2 * KV, N);
     pool_run(s->pool, stage_rotate, s, N, 8);
     pool_run(s->pool, stage_attention, s, N * c->H, c->H);
-    weight_apply(s->k, s->pool, s->h, C, s->attention, Q, &y->o, N);
+    weight_apply(s->k, s->pool, s->h, C, s->attention, Q, &y->o, N, &s->scratch);
     add_bias(s->h, C, y->o_bias, C, N);
     s->k->axpy(s->x, 1.0f, s->h, N * C);
     norm_rows(s, s->h, s->x, y->mlp_norm, N);
-    weight_apply(s->k, s->pool, s->gate_up, 2 * F, s->h, C, &y->gate_up, N);
+    weight_apply(s->k, s->pool, s->gate_up, 2 * F, s->h, C, &y->gate_up, N, &s->scratch);
     add_bias(s->gate_up, 2 * F, y->gate_up_bias, 2 * F, N);
     pool_run(s->pool, stage_silu, s, N, 8);
-    weight_apply(s->k, s->pool, s->h, C, s->gate_up, 2 * F, &y->down, N);
+    weight_apply(s->k, s->pool, s->h, C, s->gate_up, 2 * F, &y->down, N, &s->scratch);
     add_bias(s->h, C, y->down_bias, C, N);
     s->k->axpy(s->x, 1.0f, s->h, N * C);
 }
@@ -263,12 +269,12 @@ const float *session_hidden(const struct session *s, int64_t part_i, int64_t tok
 
 void session_logits(const struct session *s, float *logits, const float *hidden) {
     int64_t C = s->model->config.C;
-    weight_apply(s->k, s->pool, logits, s->model->config.V, hidden, C, &s->model->head, 1);
+    weight_apply(s->k, s->pool, logits, s->model->config.V, hidden, C, &s->model->head, 1, &s->scratch);
 }
 
 void session_logits_of(const struct session *s, float *logits, const float *hidden,
                        const int32_t *ids, int64_t n) {
-    weight_apply_rows(s->k, logits, hidden, &s->model->head, ids, n);
+    weight_apply_rows(s->k, logits, hidden, &s->model->head, ids, n, &s->scratch);
 }
 
 int64_t session_length(const struct session *s, int64_t slot) {

@@ -17,6 +17,7 @@ static unsigned detect_cpu(void) {
         isa |= KERNELS_AVX512;
         unsigned a, b, c, d; // AVX512_BF16: CPUID leaf 7, subleaf 1, EAX bit 5
         if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5))) isa |= KERNELS_AVX512BF16;
+        if (__builtin_cpu_supports("avx512vnni")) isa |= KERNELS_AVX512VNNI;
     }
 #endif
     return isa;
@@ -38,6 +39,7 @@ void kernels_init(struct kernels *k, unsigned isa) {
     if (isa & KERNELS_AVX2) kernels_init_avx2(k);
     if (isa & KERNELS_AVX512) kernels_init_avx512(k);
     if (isa & KERNELS_AVX512BF16) kernels_init_avx512bf16(k);
+    if (isa & KERNELS_AVX512VNNI) kernels_init_avx512vnni(k);
 #endif
 }
 

@@ -16,13 +16,15 @@ enum kernels_isa {
     KERNELS_AVX2 = 1 << 0,       // with FMA and F16C
     KERNELS_AVX512 = 1 << 1,     // F, BW, VL, DQ
     KERNELS_AVX512BF16 = 1 << 2, // VDPBF16PS
+    KERNELS_AVX512VNNI = 1 << 3, // VPDPBUSD
 };
 
 // Columns of a packed panel, the same for every implementation so that packed weights are portable.
 enum { KERNELS_PANEL = 16 };
 
 struct kernels {
-    const char *name; // "scalar", "avx2", "avx512", "avx512bf16"
+    const char *name; // "scalar", "avx2", "avx512", "avx512bf16", "avx512vnni": the last set that was used
+    bool bf16_rounds; // gemm_bf16 rounds its activations
 
     // --- matrix product. b is [K, N]: element (k, n) at b[k * rs + n * cs].
     // Packs panels [panel_begin, panel_end) of 16 columns: packed[(p * K + k) * 16 + j] = b(k, 16 p + j),
@@ -35,9 +37,27 @@ struct kernels {
                  int64_t M, int64_t N, int64_t K, int64_t panel_begin, int64_t panel_end, bool accumulate);
     // The same product with bf16 panels, two rows of K side by side (the layout VDPBF16PS wants):
     // packed[((p * K2 + k/2) * 16 + j) * 2 + k%2], K2 = ceil(K/2), zero padded. a is contiguous rows
-    // (a_cs = 1). `a` is rounded to bf16 only by avx512bf16; the others multiply f32 by the exact bf16 value.
+    // (a_cs = 1). With bf16_rounds `a` is rounded to bf16 first; else the product is of f32 and the exact bf16 value.
     void (*gemm_bf16)(float *out, int64_t out_stride, const float *a, int64_t a_rs, const uint16_t *packed,
                       int64_t M, int64_t N, int64_t K, int64_t panel_begin, int64_t panel_end);
+
+    // --- int8. Activations are quantised a row at a time: scale = max |x| / 127, q = 128 + round(x / scale), to nearest even
+    // (a row of zeros: scale 0, q 128;
+    // one with a NaN: scale NaN). Sums are integers, so every implementation gives the same bits.
+    void (*quantise_row)(uint8_t *q, float *scale, const float *x, int64_t K);
+    // out[m * out_stride + n] = (float)(sum_k q[m, k] w[n, k] - 128 w_sum[n]) * (q_scale[m] * w_scale[n])
+    // with w packed four k side by side: packed[((p * K4 + k/4) * 16 + j) * 4 + k%4] = w(16 p + j, k), K4 = ceil(K/4),
+    // zero padded; w_scale, w_sum: [panels * 16]. Rows of q are q_stride bytes apart and readable up to 4 K4.
+    // |q w| sums stay in 32 bits up to K = 66,000.
+    void (*gemm_i8)(float *out, int64_t out_stride, const uint8_t *q, int64_t q_stride, const float *q_scale,
+                    const int8_t *packed, const float *w_scale, const int32_t *w_sum, int64_t M, int64_t N, int64_t K,
+                    int64_t panel_begin, int64_t panel_end);
+
+    // n rounds of independent multiply-adds in registers; returns how many operations that was (a multiply and an add are two):
+    // the processor's ceiling, for benchmarks. NULL where there is none.
+    double (*spin_f32)(int64_t n);
+    double (*spin_bf16)(int64_t n);
+    double (*spin_i8)(int64_t n);
 
     // --- vectors. x, y: [n]
     float (*dot)(const float *x, const float *y, int64_t n);
@@ -77,6 +97,7 @@ void kernels_init_scalar(struct kernels *k);
 void kernels_init_avx2(struct kernels *k);
 void kernels_init_avx512(struct kernels *k);
 void kernels_init_avx512bf16(struct kernels *k);
+void kernels_init_avx512vnni(struct kernels *k);
 
 // bf16 and f16 scalars. Rounding is to nearest even; NaN stays NaN.
 static inline float bf16_to_f32(uint16_t h) {

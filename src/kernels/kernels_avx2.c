@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 // K is cut in blocks so that a panel block (256 x 16 floats, 16 KiB) stays in L1 while rows pass over it, and rows
 // so that their block (192 x 256 floats) stays in L2 while panels pass. Each block of K has its own
@@ -372,8 +373,105 @@ static void adamw_avx2(float *w, float *m, float *v, const float *g, int64_t n, 
     }
 }
 
+// int8 without VPDPBUSD: VPMADDUBSW would saturate, so both sides are widened to 16 bits. A register holds the sums of four
+// outputs, two 32-bit halves each, added at the end.
+static inline __attribute__((always_inline)) void i8_rows(int R, float *out, int64_t out_stride, const uint8_t *q,
+                                                          int64_t q_stride, const float *q_scale, const int8_t *b,
+                                                          const float *w_scale, const int32_t *w_sum, int64_t K4,
+                                                          int64_t n_cols) {
+    __m256i c[2][4];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) c[r][g] = _mm256_setzero_si256();
+    for (int64_t k = 0; k < K4; k++) {
+        __m256i x[2];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; r++) {
+            int32_t four;
+            memcpy(&four, q + r * q_stride + 4 * k, 4);
+            x[r] = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) {
+            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b + k * 64 + g * 16)));
+#pragma GCC unroll 2
+            for (int r = 0; r < R; r++) c[r][g] = _mm256_add_epi32(c[r][g], _mm256_madd_epi16(x[r], w));
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        int32_t halves[32];
+        for (int g = 0; g < 4; g++) _mm256_storeu_si256((__m256i *)(halves + 8 * g), c[r][g]);
+        for (int64_t j = 0; j < n_cols; j++)
+            out[r * out_stride + j] = (float)(halves[2 * j] + halves[2 * j + 1] - 128 * w_sum[j]) * (q_scale[r] * w_scale[j]);
+    }
+}
+
+static void gemm_i8_avx2(float *out, int64_t out_stride, const uint8_t *q, int64_t q_stride, const float *q_scale,
+                         const int8_t *packed, const float *w_scale, const int32_t *w_sum, int64_t M, int64_t N, int64_t K,
+                         int64_t panel_begin, int64_t panel_end) {
+    int64_t K4 = (K + 3) / 4;
+    for (int64_t p = panel_begin; p < panel_end; p++) {
+        const int8_t *b = packed + p * K4 * 64;
+        int64_t n = p * KERNELS_PANEL, n_cols = min_i64(KERNELS_PANEL, N - n), m = 0;
+        for (; m + 2 <= M; m += 2)
+            i8_rows(2, out + m * out_stride + n, out_stride, q + m * q_stride, q_stride, q_scale + m, b, w_scale + n, w_sum + n,
+                    K4, n_cols);
+        if (m < M)
+            i8_rows(1, out + m * out_stride + n, out_stride, q + m * q_stride, q_stride, q_scale + m, b, w_scale + n, w_sum + n,
+                    K4, n_cols);
+    }
+}
+
+static void quantise_row_avx2(uint8_t *q, float *scale, const float *x, int64_t K) {
+    __m256 high = _mm256_setzero_ps(), sign = _mm256_set1_ps(-0.0f), unordered = _mm256_setzero_ps();
+    int64_t k = 0;
+    for (; k + 8 <= K; k += 8) {
+        __m256 v = _mm256_loadu_ps(x + k);
+        high = _mm256_max_ps(_mm256_andnot_ps(sign, v), high); // NaN gives high
+        unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    }
+    float lanes[8], max = 0.0f;
+    bool nan = _mm256_movemask_ps(unordered) != 0;
+    _mm256_storeu_ps(lanes, high);
+    for (int i = 0; i < 8; i++) max = fmaxf(max, lanes[i]);
+    for (; k < K; k++) {
+        max = fmaxf(max, fabsf(x[k]));
+        nan = nan || isnan(x[k]);
+    }
+    __m256 inverse = _mm256_set1_ps(max > 0.0f ? 127.0f / max : 0.0f);
+    *scale = nan ? NAN : max / 127.0f;
+    for (k = 0; k < K; k += 8) {
+        float tail[8] = {0};
+        int32_t v[8];
+        int64_t n = min_i64(8, K - k);
+        if (n < 8) memcpy(tail, x + k, (size_t)n * sizeof(float));
+        __m256 product = _mm256_mul_ps(_mm256_loadu_ps(n < 8 ? tail : x + k), inverse);
+        product = _mm256_and_ps(product, _mm256_cmp_ps(product, product, _CMP_ORD_Q)); // NaN gives 0
+        _mm256_storeu_si256((__m256i *)v, _mm256_cvtps_epi32(product));
+        for (int64_t i = 0; i < n; i++) q[k + i] = (uint8_t)(128 + v[i]);
+    }
+}
+
+static double spin_f32(int64_t n) {
+    __m256 c[12], a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) c[i] = _mm256_setzero_ps();
+    for (int64_t k = 0; k < n; k++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            c[i] = _mm256_fmadd_ps(c[i], a, b);
+            __asm__ volatile("" : "+x"(c[i]));
+        }
+    }
+    return (double)n * 12 * 8 * 2;
+}
+
 void kernels_init_avx2(struct kernels *k) {
     k->name = "avx2";
+    k->spin_f32 = spin_f32;
+    k->gemm_i8 = gemm_i8_avx2;
+    k->quantise_row = quantise_row_avx2;
     k->gemm_pack = gemm_pack_avx2;
     k->gemm = gemm_avx2;
     k->gemm_bf16 = gemm_bf16_avx2;

@@ -101,9 +101,29 @@ static float dot_avx512(const float *x, const float *y, int64_t n) {
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3])));
 }
 
+#if !defined(KERNELS_SIMDE)
+// The empty asm keeps the sums in registers, and the loop.
+static double spin_f32(int64_t n) {
+    __m512 c[12], a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) c[i] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < n; k++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            c[i] = _mm512_fmadd_ps(c[i], a, b);
+            __asm__ volatile("" : "+v"(c[i]));
+        }
+    }
+    return (double)n * 12 * 16 * 2;
+}
+#endif
+
 void kernels_init_avx512(struct kernels *k) {
     k->name = "avx512";
     k->gemm = gemm_avx512;
     k->axpy = axpy_avx512;
     k->dot = dot_avx512;
+#if !defined(KERNELS_SIMDE)
+    k->spin_f32 = spin_f32;
+#endif
 }

@@ -42,7 +42,29 @@ static void gemm_bf16_avx512bf16(float *out, int64_t out_stride, const float *a,
     }
 }
 
+#if !defined(KERNELS_SIMDE)
+// The empty asm keeps the sums in registers, and the loop.
+static double spin_bf16(int64_t n) {
+    __m512 c[12];
+    __m512bh a = (__m512bh)_mm512_setzero_si512(), b = a;
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) c[i] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < n; k++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            c[i] = _mm512_dpbf16_ps(c[i], a, b);
+            __asm__ volatile("" : "+v"(c[i]));
+        }
+    }
+    return (double)n * 12 * 32 * 2;
+}
+#endif
+
 void kernels_init_avx512bf16(struct kernels *k) {
     k->name = "avx512bf16";
+    k->bf16_rounds = true;
+#if !defined(KERNELS_SIMDE)
+    k->spin_bf16 = spin_bf16;
+#endif
     k->gemm_bf16 = gemm_bf16_avx512bf16;
 }

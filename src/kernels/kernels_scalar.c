@@ -48,6 +48,38 @@ static void gemm_bf16_scalar(float *out, int64_t out_stride, const float *a, int
     }
 }
 
+static void quantise_row_scalar(uint8_t *q, float *scale, const float *x, int64_t K) {
+    float max = 0.0f;
+    bool nan = false;
+    for (int64_t k = 0; k < K; k++) {
+        max = fmaxf(max, fabsf(x[k]));
+        nan = nan || isnan(x[k]);
+    }
+    float inverse = max > 0.0f ? 127.0f / max : 0.0f;
+    *scale = nan ? NAN : max / 127.0f;
+    for (int64_t k = 0; k < K; k++) {
+        float v = nearbyintf(x[k] * inverse);
+        q[k] = (uint8_t)(128 + (v >= -127.0f && v <= 127.0f ? (int)v : 0));
+    }
+}
+
+static void gemm_i8_scalar(float *out, int64_t out_stride, const uint8_t *q, int64_t q_stride, const float *q_scale,
+                           const int8_t *packed, const float *w_scale, const int32_t *w_sum, int64_t M, int64_t N, int64_t K,
+                           int64_t panel_begin, int64_t panel_end) {
+    int64_t K4 = (K + 3) / 4;
+    for (int64_t p = panel_begin; p < panel_end; p++) {
+        const int8_t *b = packed + p * K4 * KERNELS_PANEL * 4;
+        for (int64_t m = 0; m < M; m++) {
+            for (int64_t j = 0; j < KERNELS_PANEL && p * KERNELS_PANEL + j < N; j++) {
+                int64_t n = p * KERNELS_PANEL + j;
+                int32_t sum = 0;
+                for (int64_t k = 0; k < K; k++) sum += q[m * q_stride + k] * b[(k / 4 * KERNELS_PANEL + j) * 4 + k % 4];
+                out[m * out_stride + n] = (float)(sum - 128 * w_sum[n]) * (q_scale[m] * w_scale[n]);
+            }
+        }
+    }
+}
+
 static float dot_scalar(const float *x, const float *y, int64_t n) {
     float sum = 0.0f;
     for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
@@ -151,6 +183,8 @@ void kernels_init_scalar(struct kernels *k) {
         .gemm_pack = gemm_pack_scalar,
         .gemm = gemm_scalar,
         .gemm_bf16 = gemm_bf16_scalar,
+        .quantise_row = quantise_row_scalar,
+        .gemm_i8 = gemm_i8_scalar,
         .dot = dot_scalar,
         .axpy = axpy_scalar,
         .rmsnorm = rmsnorm_scalar,

@@ -79,7 +79,7 @@ bool triage_open(struct triage **out, const struct triage_options *options, stru
     struct triage *t = calloc(1, sizeof *t);
     if (t == NULL) return error_set(err, ERR_NOMEM, "triage: out of memory");
     t->n_batch = options->n_batch > 0 ? min_i64(options->n_batch, 256) : 16;
-    if (!model_open(&t->model, options->model_folder, NULL, err)) goto fail;
+    if (!model_open(&t->model, options->model_folder, &(struct model_options){options->weights}, err)) goto fail;
     if (!layout_init(&t->layout, t->model->tokenizer, err)) {
         error_wrap(err, "%s: this model was not trained for triage", options->model_folder);
         goto fail;

@@ -22,6 +22,7 @@ struct triage_options {
     const char *gazetteer_path; // NULL: the one beside the model (gazetteer.tsv), or none
     int n_threads;              // <= 0: all
     int64_t n_batch;            // messages at once; <= 0: 16
+    enum weight_type weights;   // how the model is held: f32, bf16 or int8
 };
 
 NODISCARD bool triage_open(struct triage **out, const struct triage_options *options, struct error *err);

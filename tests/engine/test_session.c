@@ -36,6 +36,8 @@ static const char *const folders[] = {
     "tests/engine/ref/model/qwen3",      // f32, tied, norms of q and k, head_dim 24
 };
 
+static const char *const type_names[] = {[WEIGHT_F32] = "f32", [WEIGHT_BF16] = "bf16", [WEIGHT_I8] = "int8"};
+
 static struct model *open_model(const char *folder, enum weight_type type) {
     struct error err = {0};
     struct model *m;
@@ -132,7 +134,7 @@ static void test_reference(const char *folder, enum weight_type type, float boun
     }
     printf("%-32s %-4s %-10s max |logit - transformers| %.3g over %lld x %lld, greedy %lld of %lld "
            "tokens\n",
-           folder, type == WEIGHT_F32 ? "f32" : "bf16", kernels, (double)worst, (long long)n_rows,
+           folder, type_names[type], kernels, (double)worst, (long long)n_rows,
            (long long)V, (long long)same, (long long)(n - n_prompt));
     CHECK(worst < bound, "%s: logits differ by %g, bound %g", folder, (double)worst, (double)bound);
     if (type == WEIGHT_F32)
@@ -432,7 +434,9 @@ static void test_scalar(void) {
 int main(int argc, char **argv) {
     if (argc >= 5 && strcmp(argv[1], "--compare") == 0)
         return compare(argv[2], argv[3], argv[4], argc > 5 ? atoll(argv[5]) : 200,
-                       argc > 6 && strcmp(argv[6], "bf16") == 0 ? WEIGHT_BF16 : WEIGHT_F32);
+                       argc <= 6                         ? WEIGHT_F32
+                       : strcmp(argv[6], "bf16") == 0 ? WEIGHT_BF16
+                                                         : WEIGHT_I8);
     test_references();
     if (argc > 1) return n_failed > 0;
     test_scalar();
@@ -440,9 +444,11 @@ int main(int argc, char **argv) {
     // for f32 files.
     test_reference(folders[2], WEIGHT_BF16, 0.3f, kernels_best()->name);
     test_reference(folders[3], WEIGHT_BF16, 1.0f, kernels_best()->name);
+    // int8 weights and activations: random weights with random logits are its worst case, so loose too.
+    for (int64_t i = 0; i < COUNT_OF(folders); i++) test_reference(folders[i], WEIGHT_I8, 2.0f, kernels_best()->name);
     for (int64_t i = 0; i < COUNT_OF(folders); i++) {
-        enum weight_type types[] = {WEIGHT_F32, WEIGHT_BF16};
-        for (int64_t k = 0; k < (i >= 2 ? 2 : 1); k++) {
+        enum weight_type types[] = {WEIGHT_F32, WEIGHT_I8, WEIGHT_BF16};
+        for (int64_t k = 0; k < (i >= 2 ? 3 : 2); k++) {
             struct model *m = open_model(folders[i], types[k]);
             test_invariance(m, folders[i]);
             test_logits_of(m, folders[i]);

@@ -12,6 +12,7 @@
 #if defined(KERNELS_SIMDE_TEST)
 void simde_init_avx512(struct kernels *k);
 void simde_init_avx512bf16(struct kernels *k);
+void simde_init_avx512vnni(struct kernels *k);
 #endif
 
 static int n_failed, n_checked;
@@ -92,8 +93,8 @@ static void test_gemm_bf16(const struct kernels *k, const struct kernels *s, str
     float *out = vector(rng, M * N, 1), *want = vector(rng, M * N, 1);
     k->gemm_bf16(out, N, a, K, weight.packed, M, N, K, 0, gemm_panels(N));
     s->gemm_bf16(want, N, a, K, weight.packed, M, N, K, 0, gemm_panels(N));
-    // avx512bf16 rounds a to 8 significant bits: relative error up to 2^-9 a term.
-    double extra = strcmp(k->name, "avx512bf16") == 0 ? 0x1p-8 : 0;
+    // VDPBF16PS rounds a to 8 significant bits: relative error up to 2^-9 a term.
+    double extra = k->bf16_rounds ? 0x1p-8 : 0;
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++) {
             double sum = 0;
@@ -106,6 +107,58 @@ static void test_gemm_bf16(const struct kernels *k, const struct kernels *s, str
     free(bits);
     free(out);
     free(want);
+}
+
+// Integer sums: every implementation, batch and row gives the same bits, extremes included.
+static void test_gemm_i8(const struct kernels *k, const struct kernels *s, struct rng *rng, int64_t M, int64_t N, int64_t K,
+                         bool extreme) {
+    float *x = vector(rng, M * K, 1), *w = vector(rng, N * K, 1);
+    for (int64_t i = 0; extreme && i < M * K; i++) x[i] = rng_chance(rng, 0.5) ? 3.0f : -3.0f;
+    for (int64_t i = 0; extreme && i < N * K; i++) w[i] = rng_chance(rng, 0.5) ? 2.0f : -2.0f;
+    if (M > 1) memset(x, 0, (size_t)K * sizeof *x); // a row of zeros
+    struct weight weight;
+    struct error err = {0};
+    if (!weight_init_i8(&weight, w, N, K, &err)) abort();
+    int64_t stride = weight_scratch_stride(K);
+    uint8_t *q = malloc((size_t)(M * stride)), *q_want = malloc((size_t)(M * stride));
+    float *scale = vector(rng, M, 1), *scale_want = vector(rng, M, 1);
+    memset(q, 0xA5, (size_t)(M * stride));
+    for (int64_t m = 0; m < M; m++) {
+        k->quantise_row(q + m * stride, scale + m, x + m * K, K);
+        s->quantise_row(q_want + m * stride, scale_want + m, x + m * K, K);
+        CHECK("quantise_row scale", scale[m], scale_want[m], 0);
+        for (int64_t i = 0; i < K; i++) CHECK("quantise_row", q[m * stride + i], q_want[m * stride + i], 0);
+        for (int64_t i = 0; i < K; i++) // within half a step
+            CHECK("quantised", ((float)q[m * stride + i] - 128) * scale[m], x[m * K + i], 0.501 * (double)scale[m]);
+    }
+    float *out = vector(rng, M * N, 1), *want = vector(rng, M * N, 1), *row = vector(rng, N, 1);
+    k->gemm_i8(out, N, q, stride, scale, weight.packed, weight.scale, weight.sum, M, N, K, 0, gemm_panels(N));
+    s->gemm_i8(want, N, q_want, stride, scale_want, weight.packed, weight.scale, weight.sum, M, N, K, 0, gemm_panels(N));
+    for (int64_t i = 0; i < M * N; i++) CHECK("gemm_i8", out[i], want[i], 0);
+    int64_t m = (int64_t)rng_below(rng, (uint64_t)M);
+    k->gemm_i8(row, N, q + m * stride, stride, scale + m, weight.packed, weight.scale, weight.sum, 1, N, K, 0, gemm_panels(N));
+    for (int64_t n = 0; n < N; n++) CHECK("gemm_i8 row alone", row[n], out[m * N + n], 0);
+    // Against the product in double: half a step of each factor.
+    for (int64_t n = 0; n < N; n++) {
+        double sum = 0, bound = 0;
+        for (int64_t c = 0; c < K; c++) {
+            double a = (double)x[m * K + c], b = (double)w[n * K + c], da = 0.5 * (double)scale[m],
+                   db = 0.5 * (double)weight.scale[n];
+            sum += a * b;
+            bound += fabs(a) * db + fabs(b) * da + da * db;
+        }
+        CHECK("gemm_i8 against f32", row[n], (float)sum, 1.01 * bound + 1e-5);
+    }
+    weight_release(&weight);
+    free(x);
+    free(w);
+    free(q);
+    free(q_want);
+    free(scale);
+    free(scale_want);
+    free(out);
+    free(want);
+    free(row);
 }
 
 static void test_vectors(const struct kernels *k, const struct kernels *s, struct rng *rng, int64_t n,
@@ -207,6 +260,7 @@ static void test_all(const struct kernels *k, const struct kernels *s, uint64_t 
         int64_t K = kk[rng_below(&rng, COUNT_OF(kk))];
         test_gemm(k, s, &rng, M, N, K, i & 1, i & 2, i & 4);
         test_gemm_bf16(k, s, &rng, min_i64(M, 13), N, min_i64(K, 257));
+        test_gemm_i8(k, s, &rng, min_i64(M, 25), N, K, i % 5 == 0);
     }
     test_gemm(k, s, &rng, 3, 5, 0, false, false, false); // an empty sum is 0
     for (int64_t n = 0; n < 70; n++) test_vectors(k, s, &rng, n, n % 3);
@@ -240,7 +294,8 @@ int main(void) {
     static const struct {
         unsigned bit;
         const char *name;
-    } all[] = {{KERNELS_AVX2, "avx2"}, {KERNELS_AVX512, "avx512"}, {KERNELS_AVX512BF16, "avx512bf16"}};
+    } all[] = {{KERNELS_AVX2, "avx2"}, {KERNELS_AVX512, "avx512"}, {KERNELS_AVX512BF16, "avx512bf16"},
+             {KERNELS_AVX512VNNI, "avx512vnni"}};
     for (int i = 0; i < COUNT_OF(all); i++) {
         if (!(isa & all[i].bit)) {
             printf("SKIP %s: this processor does not have it\n", all[i].name);
