@@ -295,15 +295,24 @@ static const char *find_pre(const json_t *root) {
     const json_t *model = json_object_get(root, "model"), *pre = json_object_get(root, "pre_tokenizer");
     const json_t *normalizer = json_object_get(root, "normalizer");
     const char *found = other_pre;
+    size_t i;
+    const json_t *added;
+    // GGUF has no word for what an added token takes from the text around it.
+    json_array_foreach(json_object_get(root, "added_tokens"), i, added) {
+        if (json_is_true(json_object_get(added, "lstrip")) ||
+            json_is_true(json_object_get(added, "rstrip")) ||
+            json_is_true(json_object_get(added, "single_word")))
+            return found;
+    }
     if (!json_is_object(pre) || !json_is_string(json_object_get(pre, "type"))) return found;
     json_t *even = pretokenizer_even(pre);
-    for (int64_t i = 0; i < COUNT_OF(names) && found == other_pre; i++) {
+    for (int64_t k = 0; k < COUNT_OF(names) && found == other_pre; k++) {
         bool ignore = json_is_true(json_object_get(model, "ignore_merges"));
         // llama.cpp normalises nothing, so for it a Qwen tokenizer is one with NFC or without.
         bool normal = normalizer == NULL || json_is_null(normalizer) ||
-                      json_same(normalizer, names[i].normalizer);
-        if (ignore == names[i].ignore_merges && normal && json_same(even, names[i].json))
-            found = names[i].name;
+                      json_same(normalizer, names[k].normalizer);
+        if (ignore == names[k].ignore_merges && normal && json_same(even, names[k].json))
+            found = names[k].name;
     }
     json_decref(even);
     return found;
