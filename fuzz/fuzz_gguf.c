@@ -1,6 +1,6 @@
 // module: engine
-// fuzz/fuzz_gguf.c - any bytes as a GGUF file: refused with a sentence, or tensors and values inside
-// the file, whose config, tokenizer and chat template are read or refused in turn.
+// fuzz/fuzz_gguf.c - any bytes as a GGUF file: refused with a sentence, or tensors and values
+// inside the file, whose config, tokenizer and chat template are read or refused in turn.
 #include "engine/gguf.h"
 #include "engine/gguf_model.h"
 #include "engine/tokenizer.h"
@@ -86,8 +86,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct buf json = {0}, chat = {0};
     struct tokenizer *tokenizer = NULL;
     json_t *variables = NULL;
-    ok = gguf_tokenizer_json(&json, g, &err) &&
-         tokenizer_parse(&tokenizer, json.data != NULL ? json.data : "", json.n_bytes, "fuzz", &err);
+    ok =
+        gguf_tokenizer_json(&json, g, &err) &&
+        tokenizer_parse(&tokenizer, json.data != NULL ? json.data : "", json.n_bytes, "fuzz", &err);
     must_say(ok, &err);
     error_reset(&err);
     must_say(gguf_chat_template(&chat, &variables, g, &err), &err);

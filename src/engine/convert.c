@@ -19,15 +19,16 @@ static const struct {
     int dtype;          // -1: not in a folder
     uint32_t file_type; // llama.cpp's number
 } types[] = {
-    {"f32", GGUF_F32, TENSOR_F32, 0}, {"f16", GGUF_F16, TENSOR_F16, 1},
-    {"bf16", GGUF_BF16, TENSOR_BF16, 32}, {"q8_0", GGUF_Q8_0, -1, 7}, {"q4_0", GGUF_Q4_0, -1, 2},
+    {"f32", GGUF_F32, TENSOR_F32, 0},     {"f16", GGUF_F16, TENSOR_F16, 1},
+    {"bf16", GGUF_BF16, TENSOR_BF16, 32}, {"q8_0", GGUF_Q8_0, -1, 7},
+    {"q4_0", GGUF_Q4_0, -1, 2},
 };
 
 struct conversion {
     const struct source *source;
     const struct model_config *config;
     const char *in, *out;
-    int type; // index in types; -1: as stored
+    int type;                             // index in types; -1: as stored
     const struct source_tensor **written; // to GGUF: each output's; NULL for rope_freqs
     struct arena arena;
     struct convert_report *report;
@@ -58,7 +59,8 @@ static void path_name(char *out, size_t out_bytes, const char *path) {
 // -------------------------------------------------------------------------------------------------
 // to GGUF
 
-// Tensors that carry nothing: frequencies old checkpoints keep, and the head of a config that ties it.
+// Tensors that carry nothing: frequencies old checkpoints keep, and the head of a config that ties
+// it.
 static bool is_left_out(const struct conversion *v, const struct source_tensor *t) {
     return strstr(t->name, ".rotary_emb.inv_freq") != NULL ||
            (v->config->tied_head && strcmp(t->name, "lm_head.weight") == 0);
@@ -85,7 +87,8 @@ static bool give_tensor(void *context, int64_t i, float *out, struct error *err)
 static bool describe(struct conversion *v, struct gguf_output *o, const struct source_tensor *t) {
     char name[GGUF_NAME_BYTES];
     if (!gguf_name_from_hf(name, t->name))
-        return error_set(v->err, ERR_INPUT, "%s: tensor \"%s\" has no name in GGUF", v->in, t->name);
+        return error_set(v->err, ERR_INPUT, "%s: tensor \"%s\" has no name in GGUF", v->in,
+                         t->name);
     if (t->n_dims < 1 || t->n_dims > GGUF_MAX_DIMS || t->count == 0)
         return error_set(v->err, ERR_INPUT, "%s: tensor \"%s\" of %d dimensions and %lld values",
                          v->in, t->name, t->n_dims, (long long)t->count);
@@ -108,14 +111,16 @@ static bool describe(struct conversion *v, struct gguf_output *o, const struct s
 static bool put_text(struct conversion *v, struct gguf_metadata *m) {
     struct buf json = {0}, chat = {0}, sillon = {0};
     json_t *variables = NULL;
+    bool present = false;
     bool ok = source_tokenizer(v->source, &json, v->err) &&
               gguf_put_tokenizer(m, v->config, json.data != NULL ? json.data : "", json.n_bytes,
                                  v->in, v->err) &&
               chat_template_read(&chat, &variables, v->in, v->err) &&
-              source_sillon(v->source, &sillon, v->err);
+              source_sillon_json(&sillon, &present, v->in, v->err);
     if (ok && chat.n_bytes > 0)
         gguf_put_string(m, "tokenizer.chat_template", chat.data, chat.n_bytes);
-    if (ok && sillon.n_bytes > 0) gguf_put_string(m, "sillon.json", sillon.data, sillon.n_bytes);
+    if (ok && present)
+        gguf_put_string(m, "sillon.json", sillon.data != NULL ? sillon.data : "", sillon.n_bytes);
     json_decref(variables);
     buf_release(&json);
     buf_release(&chat);
@@ -155,12 +160,12 @@ static bool to_gguf(struct conversion *v) {
 // -------------------------------------------------------------------------------------------------
 // to a folder
 
-static bool fill_tensor(struct conversion *v, struct tensor_source *o, const struct source_tensor *t) {
+static bool fill_tensor(struct conversion *v, struct tensor_source *o,
+                        const struct source_tensor *t) {
     int type = type_of(v, t);
     size_t bytes = tensor_dtype_bytes((enum tensor_dtype)types[type].dtype);
-    *o = (struct tensor_source){.name = t->name,
-                                .dtype = (enum tensor_dtype)types[type].dtype,
-                                .n_dims = t->n_dims};
+    *o = (struct tensor_source){
+        .name = t->name, .dtype = (enum tensor_dtype)types[type].dtype, .n_dims = t->n_dims};
     memcpy(o->shape, t->shape, sizeof t->shape);
     float *values = malloc((size_t)t->count * sizeof *values + 1);
     uint8_t *stored = arena_alloc_array(&v->arena, (size_t)t->count, bytes);
@@ -211,19 +216,20 @@ static bool to_folder(struct conversion *v) {
                          types[v->type].name);
     // config.json says "attention_bias" for q, k, v and o at once; Qwen2's q, k, v go unsaid.
     if (c->family == FAMILY_QWEN2 ? c->o_bias : c->qkv_bias != c->o_bias)
-        return error_set(v->err, ERR_INPUT, "%s: biases of q, k, v %s o cannot be said in config.json",
-                         v->in, c->o_bias ? "and of" : "without");
+        return error_set(v->err, ERR_INPUT,
+                         "%s: biases of q, k, v %s o cannot be said in config.json", v->in,
+                         c->o_bias ? "and of" : "without");
     int64_t n = source_count(v->source);
     struct tensor_source *outputs = arena_alloc_array(&v->arena, (size_t)n, sizeof *outputs);
     struct buf json = {0}, sillon = {0};
-    bool ok = outputs != NULL || nomem(v);
+    bool present = false, ok = outputs != NULL || nomem(v);
     for (int64_t i = 0; ok && i < n; i++) ok = fill_tensor(v, &outputs[i], source_at(v->source, i));
     v->report->n_tensors = n;
     ok = ok && source_tokenizer(v->source, &json, v->err) &&
-         source_sillon(v->source, &sillon, v->err) && file_make_folders(v->out, v->err) &&
-         model_config_write(c, v->out, v->err) && write_text(v, "tokenizer.json", &json) &&
-         write_tokenizer_config(v) &&
-         (sillon.n_bytes == 0 || write_text(v, "sillon.json", &sillon)) &&
+         source_sillon_json(&sillon, &present, v->in, v->err) &&
+         file_make_folders(v->out, v->err) && model_config_write(c, v->out, v->err) &&
+         write_text(v, "tokenizer.json", &json) && write_tokenizer_config(v) &&
+         (!present || write_text(v, "sillon.json", &sillon)) &&
          file_join(path, sizeof path, v->out, "model.safetensors", v->err) &&
          tensor_file_write(path, outputs, n, NULL, v->err);
     buf_release(&json);
@@ -239,7 +245,8 @@ bool model_convert(const char *out, const char *in, const char *type, struct con
     for (int i = 0; type != NULL && i < COUNT_OF(types); i++)
         if (strcmp(types[i].name, type) == 0) v.type = i;
     if (type != NULL && v.type < 0)
-        return error_set(err, ERR_USAGE, "type %s: f32, f16, bf16, q8_0 or q4_0 was expected", type);
+        return error_set(err, ERR_USAGE, "type %s: f32, f16, bf16, q8_0 or q4_0 was expected",
+                         type);
     if (!source_open(&source, in, err)) return false;
     v.source = source;
     v.config = source_config(source);

@@ -124,9 +124,10 @@ static bool skip_values(struct cursor *c, enum gguf_kind kind, uint64_t n, const
                         int depth) {
     size_t bytes = kind_bytes(kind), least = bytes > 0 ? bytes : kind == GGUF_STRING ? 8 : 12;
     if (n > left(c) / least)
-        return error_set(c->err, ERR_INPUT,
-                         "%s: key \"%.80s\" claims %llu values, %zu bytes are left (truncated file?)",
-                         c->name, key, (unsigned long long)n, left(c));
+        return error_set(
+            c->err, ERR_INPUT,
+            "%s: key \"%.80s\" claims %llu values, %zu bytes are left (truncated file?)", c->name,
+            key, (unsigned long long)n, left(c));
     if (bytes > 0) {
         const uint8_t *p = take(c, n * bytes, "a value");
         for (uint64_t i = 0; p != NULL && kind == GGUF_BOOL && i < n; i++)
@@ -145,8 +146,10 @@ static bool skip_values(struct cursor *c, enum gguf_kind kind, uint64_t n, const
         enum gguf_kind element;
         uint64_t inner;
         if (depth == ARRAY_DEPTH_LIMIT)
-            return error_set(c->err, ERR_LIMIT, "%s: key \"%.80s\": more than %d arrays inside "
-                             "each other", c->name, key, ARRAY_DEPTH_LIMIT);
+            return error_set(c->err, ERR_LIMIT,
+                             "%s: key \"%.80s\": more than %d arrays inside "
+                             "each other",
+                             c->name, key, ARRAY_DEPTH_LIMIT);
         if (!take_kind(c, &element, key) || !take_u64(c, &inner, "an array's length") ||
             !skip_values(c, element, inner, key, depth + 1))
             return false;
@@ -191,9 +194,10 @@ static bool take_tensor(struct gguf *g, struct cursor *c, struct gguf_tensor *t,
         if (!take_u64(c, &size, "a tensor's dimension")) return false;
         if (size == 0 || size > INT64_MAX ||
             __builtin_mul_overflow(t->count, (int64_t)size, &t->count))
-            return error_set(c->err, ERR_INPUT, "%s: tensor \"%s\": dimension %u of %llu is zero "
-                             "or makes the count overflow", c->name, t->name, i,
-                             (unsigned long long)size);
+            return error_set(c->err, ERR_INPUT,
+                             "%s: tensor \"%s\": dimension %u of %llu is zero "
+                             "or makes the count overflow",
+                             c->name, t->name, i, (unsigned long long)size);
         t->shape[n_dims - 1 - i] = (int64_t)size;
     }
     t->n_cols = t->shape[n_dims - 1];
@@ -431,8 +435,8 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
 static const char *const kind_names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                          "bool", "string", "array", "u64", "i64", "f64"};
 
-static bool find(const struct gguf *g, const char *key, bool required, const struct gguf_value **out,
-                 struct error *err) {
+static bool find(const struct gguf *g, const char *key, bool required,
+                 const struct gguf_value **out, struct error *err) {
     *out = gguf_find(g, key);
     return *out != NULL || !required ||
            error_set(err, ERR_INPUT, "%s: key \"%s\" is missing", g->name, key);
@@ -440,8 +444,8 @@ static bool find(const struct gguf *g, const char *key, bool required, const str
 
 static bool wrong_kind(const struct gguf *g, const struct gguf_value *v, const char *wanted,
                        struct error *err) {
-    return error_set(err, ERR_INPUT, "%s: key \"%s\" must be %s, not %s%s%s", g->name, v->key, wanted,
-                     kind_names[v->kind], v->kind == GGUF_ARRAY ? " of " : "",
+    return error_set(err, ERR_INPUT, "%s: key \"%s\" must be %s, not %s%s%s", g->name, v->key,
+                     wanted, kind_names[v->kind], v->kind == GGUF_ARRAY ? " of " : "",
                      v->kind == GGUF_ARRAY ? kind_names[v->element] : "");
 }
 

@@ -1,7 +1,7 @@
 // engine/gguf.h - the container of llama.cpp's models: metadata and tensors in one file; read (v2
 // and v3, little-endian) and written (v3).
-// Format: "GGUF", u32 version, u64 tensors, u64 metadata pairs, the pairs, the tensor table, padding
-// to `general.alignment`, data; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md .
+// Format: "GGUF", u32 version, u64 tensors, u64 metadata pairs, the pairs, the tensor table,
+// padding to `general.alignment`, data; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md .
 // What the metadata means for a model is engine/gguf_model.h's business.
 // Every length, count, offset and overlap is checked when the file is opened.
 #ifndef ENGINE_GGUF_H
@@ -10,7 +10,8 @@
 #include "core/buf.h"
 #include "core/error.h"
 
-// ggml's numbers. Others exist: their tensors are listed, and reading one is an error that names it.
+// ggml's numbers. Others exist: their tensors are listed, and reading one is an error that names
+// it.
 enum gguf_type {
     GGUF_F32 = 0,
     GGUF_F16 = 1,
@@ -47,7 +48,8 @@ struct gguf_value {
     enum gguf_kind kind;
     enum gguf_kind element; // of an array
     int64_t n;              // elements of an array, else 1
-    const uint8_t *data;    // the (first) value's bytes in the file: unaligned, a string's length first
+    const uint8_t
+        *data; // the (first) value's bytes in the file: unaligned, a string's length first
     size_t n_bytes;
 };
 
@@ -67,14 +69,14 @@ NODISCARD bool gguf_open(struct gguf **out, const char *path, struct error *err)
 // Parses bytes in memory (borrowed until close): for tests and fuzzing.
 NODISCARD bool gguf_open_memory(struct gguf **out, const uint8_t *data, size_t n_bytes,
                                 const char *name, struct error *err);
-void gguf_close(struct gguf *file);              // NULL is fine
-const char *gguf_name(const struct gguf *file);  // the path, for messages
+void gguf_close(struct gguf *file);                          // NULL is fine
+const char *gguf_name(const struct gguf *file);              // the path, for messages
 void gguf_sha256(const struct gguf *file, char out_hex[65]); // of the whole file
 // PATH names a GGUF file: it ends in .gguf, or it is a file that starts with "GGUF".
 bool gguf_is_path(const char *path);
 
 int64_t gguf_value_count(const struct gguf *file);
-const struct gguf_value *gguf_value_at(const struct gguf *file, int64_t i); // by key
+const struct gguf_value *gguf_value_at(const struct gguf *file, int64_t i);   // by key
 const struct gguf_value *gguf_find(const struct gguf *file, const char *key); // NULL when absent
 int64_t gguf_tensor_count(const struct gguf *file);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *file, int64_t i); // by name
@@ -108,7 +110,8 @@ const char *gguf_type_name(uint32_t type); // "Q4_K"; "type 99" is "unknown"
 bool gguf_type_readable(uint32_t type);
 
 // --- gguf_quant.c: blocks <-> f32; n is a multiple of the type's block
-NODISCARD bool gguf_type_size(uint32_t type, int64_t *block_values, size_t *block_bytes); // false: unknown
+NODISCARD bool gguf_type_size(uint32_t type, int64_t *block_values,
+                              size_t *block_bytes); // false: unknown
 void gguf_dequantise(uint32_t type, float *out, const uint8_t *blocks, int64_t n);
 // F32, F16, BF16, Q8_0, Q4_0, to the bits ggml's reference writes; values the type cannot hold (not
 // finite, a scale over f16's range) are an error that names `name`.
@@ -124,7 +127,8 @@ void gguf_metadata_release(struct gguf_metadata *metadata);
 void gguf_put_u32(struct gguf_metadata *metadata, const char *key, uint32_t value);
 void gguf_put_f32(struct gguf_metadata *metadata, const char *key, float value);
 void gguf_put_bool(struct gguf_metadata *metadata, const char *key, bool value);
-void gguf_put_string(struct gguf_metadata *metadata, const char *key, const char *s, size_t n_bytes);
+void gguf_put_string(struct gguf_metadata *metadata, const char *key, const char *s,
+                     size_t n_bytes);
 // Followed by n calls of gguf_put_element_*.
 void gguf_put_array(struct gguf_metadata *metadata, const char *key, enum gguf_kind element,
                     int64_t n);

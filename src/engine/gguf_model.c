@@ -16,11 +16,11 @@ static const struct {
 } whole_names[] = {{"token_embd.weight", "model.embed_tokens.weight"},
                    {"output_norm.weight", "model.norm.weight"},
                    {"output.weight", "lm_head.weight"}},
-  layer_names[] = {{"attn_norm", "input_layernorm"},      {"ffn_norm", "post_attention_layernorm"},
-                   {"attn_q", "self_attn.q_proj"},        {"attn_k", "self_attn.k_proj"},
-                   {"attn_v", "self_attn.v_proj"},        {"attn_output", "self_attn.o_proj"},
-                   {"attn_q_norm", "self_attn.q_norm"},   {"attn_k_norm", "self_attn.k_norm"},
-                   {"ffn_gate", "mlp.gate_proj"},         {"ffn_up", "mlp.up_proj"},
+  layer_names[] = {{"attn_norm", "input_layernorm"},    {"ffn_norm", "post_attention_layernorm"},
+                   {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
+                   {"attn_v", "self_attn.v_proj"},      {"attn_output", "self_attn.o_proj"},
+                   {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"},
+                   {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
                    {"ffn_down", "mlp.down_proj"}};
 
 // PREFIX.N.WHAT.weight or .bias, cut in its parts; false when it is not.
@@ -32,7 +32,8 @@ static bool layer_name_cut(const char *name, const char *prefix, int *layer_i, c
     for (name += n; *name >= '0' && *name <= '9' && digits < 6; name++, digits++)
         value = value * 10 + (*name - '0');
     *end = strrchr(name, '.');
-    if (*name != '.' || *end <= name || (strcmp(*end, ".weight") != 0 && strcmp(*end, ".bias") != 0))
+    if (*name != '.' || *end <= name ||
+        (strcmp(*end, ".weight") != 0 && strcmp(*end, ".bias") != 0))
         return false;
     *layer_i = value;
     *what = name + 1;
@@ -91,8 +92,10 @@ bool gguf_rows_reorder(float *x, int64_t rows, int64_t cols, int64_t heads, bool
         float *y = x + h * D * cols;
         memcpy(head, y, (size_t)D * row_bytes);
         for (int64_t r = 0; r < D; r++) {
-            int64_t pair = 2 * (r % (D / 2)) + r / (D / 2); // where half-order row r stands in pairs
-            memcpy(y + (to_pairs ? pair : r) * cols, head + (to_pairs ? r : pair) * cols, row_bytes);
+            int64_t pair =
+                2 * (r % (D / 2)) + r / (D / 2); // where half-order row r stands in pairs
+            memcpy(y + (to_pairs ? pair : r) * cols, head + (to_pairs ? r : pair) * cols,
+                   row_bytes);
         }
     }
     free(head);
@@ -133,8 +136,9 @@ double gguf_rope_divisor(const struct model_config *c, int64_t i) {
 }
 
 // The llama3 scaling is in the file only as its result, rope_freqs.weight. Its parameters are found
-// back: between the two wavelengths `smooth` is a straight line over 1 / wavelength, and only ratios
-// to low_freq_factor count, which is 1 in every model that ships. The result is then checked.
+// back: between the two wavelengths `smooth` is a straight line over 1 / wavelength, and only
+// ratios to low_freq_factor count, which is 1 in every model that ships. The result is then
+// checked.
 static bool fit_llama3(struct model_config *c, const float *divisors, int64_t half) {
     double factor = 1, n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
     for (int64_t i = 0; i < half; i++) factor = fmax(factor, (double)divisors[i]);
@@ -161,8 +165,9 @@ static bool read_llama3(struct reader *r, struct model_config *c, const struct g
     const struct gguf_value *kept;
     int64_t half = c->D / 2;
     if (t->n_dims != 1 || t->count != half)
-        return error_set(r->err, ERR_INPUT, "%s: tensor \"%s\" has %lld values, head_dim / 2 is %lld",
-                         gguf_name(r->g), t->name, (long long)t->count, (long long)half);
+        return error_set(r->err, ERR_INPUT,
+                         "%s: tensor \"%s\" has %lld values, head_dim / 2 is %lld", gguf_name(r->g),
+                         t->name, (long long)t->count, (long long)half);
     float *divisors = malloc((size_t)half * sizeof *divisors);
     if (divisors == NULL) return error_set(r->err, ERR_NOMEM, "out of memory");
     bool ok = gguf_read_rows(divisors, t, 0, 1, r->err) &&
@@ -223,8 +228,8 @@ static bool read_rope(struct reader *r, struct model_config *c) {
                          "%s: %s.rope.scaling.type \"%.*s\" is not one of none, linear, yarn",
                          gguf_name(r->g), r->arch, (int)(n < 40 ? n : 40), type);
     if (freqs != NULL && (is_yarn || is_linear))
-        return error_set(r->err, ERR_INPUT, "%s: rope_freqs.weight and a rope.scaling.type together",
-                         gguf_name(r->g));
+        return error_set(r->err, ERR_INPUT,
+                         "%s: rope_freqs.weight and a rope.scaling.type together", gguf_name(r->g));
     if (freqs != NULL) return read_llama3(r, c, freqs);
     // llama.cpp takes a factor without a type as linear.
     if (!is_yarn && (factor == 0 || factor == 1)) return true;
@@ -234,15 +239,17 @@ static bool read_rope(struct reader *r, struct model_config *c) {
     c->rope_factor = factor;
     c->rope_scaling = is_yarn ? ROPE_YARN : ROPE_LINEAR;
     if (is_yarn && (log_multiplier != 0 || extrapolation != 1))
-        return error_set(r->err, ERR_INPUT,
-                         "%s: rope.scaling.yarn_log_multiplier and yarn_ext_factor are not supported",
-                         gguf_name(r->g));
+        return error_set(
+            r->err, ERR_INPUT,
+            "%s: rope.scaling.yarn_log_multiplier and yarn_ext_factor are not supported",
+            gguf_name(r->g));
     // llama.cpp multiplies attn_factor by YaRN's own formula; transformers replaces it.
     if (is_yarn && attention != 1) c->rope_attention_factor = attention * (1 + 0.1 * log(factor));
     return true;
 }
 
-static bool read_id(struct reader *r, const struct model_config *c, const char *what, int32_t *out) {
+static bool read_id(struct reader *r, const struct model_config *c, const char *what,
+                    int32_t *out) {
     char name[64];
     int64_t id = -1;
     snprintf(name, sizeof name, "tokenizer.ggml.%s_token_id", what);
@@ -285,9 +292,9 @@ static bool read_ids(struct reader *r, struct model_config *c) {
 // Every tensor must have a place in this family's computation, and be one the config implies.
 static bool check_tensors(struct reader *r, const struct model_config *c) {
     char name[GGUF_NAME_BYTES];
-    int64_t n = 0, expected = 2 + !c->tied_head +
-                              c->L * (9 + 2 * c->qk_norm + 3 * c->qkv_bias + c->o_bias +
-                                      3 * c->mlp_bias);
+    int64_t n = 0,
+            expected = 2 + !c->tied_head +
+                       c->L * (9 + 2 * c->qk_norm + 3 * c->qkv_bias + c->o_bias + 3 * c->mlp_bias);
     for (int64_t i = 0; i < gguf_tensor_count(r->g); i++) {
         const char *tensor = gguf_tensor_at(r->g, i)->name;
         if (strcmp(tensor, "rope_freqs.weight") == 0) continue;
@@ -305,8 +312,8 @@ bool gguf_model_config(struct model_config *c, const struct gguf *g, struct erro
     struct reader r = {.g = g, .err = err};
     const char *arch;
     size_t n;
-    *c = (struct model_config){.norm_eps = 1e-6f, .rope_theta = 10000, .init_std = 0.02f,
-                               .bos = -1, .pad = -1};
+    *c = (struct model_config){
+        .norm_eps = 1e-6f, .rope_theta = 10000, .init_std = 0.02f, .bos = -1, .pad = -1};
     if (!gguf_get_string(g, "general.architecture", true, &arch, &n, err)) return false;
     for (int64_t i = 0; i < COUNT_OF(architectures); i++)
         if (same(architectures[i], arch, n)) {
@@ -344,7 +351,8 @@ bool gguf_model_config(struct model_config *c, const struct gguf *g, struct erro
         return error_set(err, ERR_INPUT,
                          "%s: %lld experts, keys of %lld and values of %lld: mixtures and unequal "
                          "lengths are not supported",
-                         gguf_name(g), (long long)experts, (long long)c->D, (long long)value_length);
+                         gguf_name(g), (long long)experts, (long long)c->D,
+                         (long long)value_length);
     if (window > 0 && window < c->T_max) c->T_max = window; // as in config.c
     c->tied_head = gguf_tensor_find(g, "output.weight") == NULL;
     c->qk_norm = c->family == FAMILY_QWEN3;

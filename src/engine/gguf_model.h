@@ -1,6 +1,6 @@
-// engine/gguf_model.h - what a GGUF file's keys and tensor names mean: config, names, tokenizer, chat
-// template, as llama.cpp's converter writes them, and the same written back.
-// Architectures llama (also Mistral), qwen2, qwen3.
+// engine/gguf_model.h - what a GGUF file's keys and tensor names mean: config, names, tokenizer,
+// chat template, as llama.cpp's converter writes them, and the same written back. Architectures
+// llama (also Mistral), qwen2, qwen3.
 #ifndef ENGINE_GGUF_MODEL_H
 #define ENGINE_GGUF_MODEL_H
 
@@ -19,8 +19,8 @@ NODISCARD bool gguf_model_config(struct model_config *config, const struct gguf 
 bool gguf_name_to_hf(char out[GGUF_NAME_BYTES], const char *name);
 bool gguf_name_from_hf(char out[GGUF_NAME_BYTES], const char *hf_name);
 // llama.cpp turns pairs of neighbouring rows of q and k (Su et al. 2021, arXiv:2104.09864), Hugging
-// Face row i and row i + D/2 of a head; its converter reorders the rows of `llama`, not of qwen. How
-// many heads' rows of this tensor are so ordered: 0 for none.
+// Face row i and row i + D/2 of a head; its converter reorders the rows of `llama`, not of qwen.
+// How many heads' rows of this tensor are so ordered: 0 for none.
 int64_t gguf_paired_heads(const struct model_config *config, const char *hf_name);
 // Reorders x[rows, cols] in place: from pairs to halves, or back.
 NODISCARD bool gguf_rows_reorder(float *x, int64_t rows, int64_t cols, int64_t heads, bool to_pairs,

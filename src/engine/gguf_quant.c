@@ -1,6 +1,7 @@
 // engine/gguf_quant.c - ggml's block types: n values share scales and small integers. Layouts and
-// formulas of ggml-common.h and ggml-quants.c (also quants.py of the Python package `gguf`), written
-// as arithmetic on bytes, so that the file's alignment and this machine's byte order do not matter.
+// formulas of ggml-common.h and ggml-quants.c (also quants.py of the Python package `gguf`),
+// written as arithmetic on bytes, so that the file's alignment and this machine's byte order do not
+// matter.
 #include "engine/gguf.h"
 #include "kernels/kernels.h"
 
@@ -14,17 +15,17 @@ static const struct {
     const char *name;
     uint16_t values, bytes; // of a block; 0: no such type
 } types[] = {
-    [0] = {"F32", 1, 4},         [1] = {"F16", 1, 2},         [2] = {"Q4_0", QK, 18},
-    [3] = {"Q4_1", QK, 20},      [6] = {"Q5_0", QK, 22},      [7] = {"Q5_1", QK, 24},
-    [8] = {"Q8_0", QK, 34},      [9] = {"Q8_1", QK, 40},      [10] = {"Q2_K", QK_K, 84},
-    [11] = {"Q3_K", QK_K, 110},  [12] = {"Q4_K", QK_K, 144},  [13] = {"Q5_K", QK_K, 176},
-    [14] = {"Q6_K", QK_K, 210},  [15] = {"Q8_K", QK_K, 292},  [16] = {"IQ2_XXS", QK_K, 66},
-    [17] = {"IQ2_XS", QK_K, 74}, [18] = {"IQ3_XXS", QK_K, 98}, [19] = {"IQ1_S", QK_K, 50},
-    [20] = {"IQ4_NL", QK, 18},   [21] = {"IQ3_S", QK_K, 110}, [22] = {"IQ2_S", QK_K, 82},
-    [23] = {"IQ4_XS", QK_K, 136}, [24] = {"I8", 1, 1},        [25] = {"I16", 1, 2},
-    [26] = {"I32", 1, 4},        [27] = {"I64", 1, 8},        [28] = {"F64", 1, 8},
-    [29] = {"IQ1_M", QK_K, 56},  [30] = {"BF16", 1, 2},       [34] = {"TQ1_0", QK_K, 54},
-    [35] = {"TQ2_0", QK_K, 66},  [39] = {"MXFP4", QK, 17},    [40] = {"NVFP4", 64, 36},
+    [0] = {"F32", 1, 4},          [1] = {"F16", 1, 2},          [2] = {"Q4_0", QK, 18},
+    [3] = {"Q4_1", QK, 20},       [6] = {"Q5_0", QK, 22},       [7] = {"Q5_1", QK, 24},
+    [8] = {"Q8_0", QK, 34},       [9] = {"Q8_1", QK, 40},       [10] = {"Q2_K", QK_K, 84},
+    [11] = {"Q3_K", QK_K, 110},   [12] = {"Q4_K", QK_K, 144},   [13] = {"Q5_K", QK_K, 176},
+    [14] = {"Q6_K", QK_K, 210},   [15] = {"Q8_K", QK_K, 292},   [16] = {"IQ2_XXS", QK_K, 66},
+    [17] = {"IQ2_XS", QK_K, 74},  [18] = {"IQ3_XXS", QK_K, 98}, [19] = {"IQ1_S", QK_K, 50},
+    [20] = {"IQ4_NL", QK, 18},    [21] = {"IQ3_S", QK_K, 110},  [22] = {"IQ2_S", QK_K, 82},
+    [23] = {"IQ4_XS", QK_K, 136}, [24] = {"I8", 1, 1},          [25] = {"I16", 1, 2},
+    [26] = {"I32", 1, 4},         [27] = {"I64", 1, 8},         [28] = {"F64", 1, 8},
+    [29] = {"IQ1_M", QK_K, 56},   [30] = {"BF16", 1, 2},        [34] = {"TQ1_0", QK_K, 54},
+    [35] = {"TQ2_0", QK_K, 66},   [39] = {"MXFP4", QK, 17},     [40] = {"NVFP4", 64, 36},
     [41] = {"Q1_0", 128, 18},
 };
 
@@ -36,7 +37,8 @@ bool gguf_type_size(uint32_t type, int64_t *block_values, size_t *block_bytes) {
 }
 
 const char *gguf_type_name(uint32_t type) {
-    return type < (uint32_t)COUNT_OF(types) && types[type].name != NULL ? types[type].name : "unknown";
+    return type < (uint32_t)COUNT_OF(types) && types[type].name != NULL ? types[type].name
+                                                                        : "unknown";
 }
 
 bool gguf_type_readable(uint32_t type) {
@@ -83,7 +85,7 @@ static uint16_t f16_from_f32(float f) {
     uint32_t magnitude = bits & 0x7fffffff;
     if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
     if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00); // 65520 and above
-    if (magnitude < 0x38800000) { // below 2^-14: multiples of 2^-24
+    if (magnitude < 0x38800000) {          // below 2^-14: multiples of 2^-24
         float scaled = fabsf(f) * 0x1p24f; // exact, and so is rint's rounding to even
         return (uint16_t)(sign | (uint16_t)rintf(scaled));
     }
@@ -92,8 +94,8 @@ static uint16_t f16_from_f32(float f) {
 }
 
 // -------------------------------------------------------------------------------------------------
-// reading. d, m: scale and minimum; q: the small integer. Values i and i + 16 of a block of 32 share
-// a byte, low half first.
+// reading. d, m: scale and minimum; q: the small integer. Values i and i + 16 of a block of 32
+// share a byte, low half first.
 
 static void read_q4_0(float *out, const uint8_t *b) { // f16 d, 16 bytes: d (q - 8)
     float d = f16_at(b);
@@ -138,8 +140,8 @@ static void read_q8_0(float *out, const uint8_t *b) { // f16 d, 32 signed bytes:
     for (int i = 0; i < QK; i++) out[i] = (float)(int8_t)b[2 + i] * d;
 }
 
-// Scale and minimum of part i (of 8) from 12 bytes of six-bit numbers: the first four of each have a
-// byte of their own, whose two high bits complete the last four.
+// Scale and minimum of part i (of 8) from 12 bytes of six-bit numbers: the first four of each have
+// a byte of their own, whose two high bits complete the last four.
 static void scale_min(int i, const uint8_t *s, int *scale, int *min) {
     if (i < 4) {
         *scale = s[i] & 63;
@@ -168,8 +170,8 @@ static void read_q45_k(float *out, const uint8_t *b, bool five) {
 }
 
 // 128 bytes of low halves, 64 of high two bits, 16 signed scales, f16 d: d s (q - 32). Each half of
-// 128 values is four runs of 32: runs 0 and 2 share 32 bytes of low halves, 1 and 3 the next 32; the
-// high bits of the four share 32 bytes.
+// 128 values is four runs of 32: runs 0 and 2 share 32 bytes of low halves, 1 and 3 the next 32;
+// the high bits of the four share 32 bytes.
 static void read_q6_k(float *out, const uint8_t *b) {
     float d = f16_at(b + 208);
     for (int half = 0; half < 2; half++)
@@ -178,8 +180,7 @@ static void read_q6_k(float *out, const uint8_t *b) {
                 int byte = b[half * 64 + run % 2 * 32 + i], low = run < 2 ? byte & 15 : byte >> 4,
                     high = b[128 + half * 32 + i] >> (2 * run) & 3;
                 int scale = (int8_t)b[192 + half * 8 + run * 2 + i / 16];
-                out[half * 128 + run * 32 + i] =
-                    d * (float)scale * (float)((low | high << 4) - 32);
+                out[half * 128 + run * 32 + i] = d * (float)scale * (float)((low | high << 4) - 32);
             }
 }
 

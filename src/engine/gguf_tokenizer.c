@@ -1,7 +1,8 @@
-// engine/gguf_tokenizer.c - tokenizer.ggml.* <-> tokenizer.json. GGUF keeps a byte-level BPE's tokens,
-// merges and kinds, and only the *name* of its pre-tokenizer (`pre`); the table below says which
-// pattern each name stands for, from llama.cpp's src/llama-vocab.cpp and the tokenizer.json of the
-// models the names come from. A name it does not hold is refused: never a silently different text.
+// engine/gguf_tokenizer.c - tokenizer.ggml.* <-> tokenizer.json. GGUF keeps a byte-level BPE's
+// tokens, merges and kinds, and only the *name* of its pre-tokenizer (`pre`); the table below says
+// which pattern each name stands for, from llama.cpp's src/llama-vocab.cpp and the tokenizer.json
+// of the models the names come from. A name it does not hold is refused: never a silently different
+// text.
 #include "engine/gguf_model.h"
 
 #include "core/json.h"
@@ -14,7 +15,8 @@
 enum { KIND_NORMAL = 1, KIND_UNKNOWN, KIND_CONTROL, KIND_USER_DEFINED, KIND_UNUSED, KIND_BYTE };
 
 #define BYTE_LEVEL(regex)                                                                          \
-    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":" regex "}"
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_"              \
+    "regex\":" regex "}"
 #define SPLIT(pattern)                                                                             \
     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern                                        \
     "\"},\"behavior\":\"Isolated\",\"invert\":false}"
@@ -24,7 +26,8 @@ enum { KIND_NORMAL = 1, KIND_UNKNOWN, KIND_CONTROL, KIND_USER_DEFINED, KIND_UNUS
 #define MARKS_AND_SPACES                                                                           \
     "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 #define GPT2                                                                                       \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+"
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| "                                            \
+    "?[^\\\\s\\\\p{L}\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+"
 
 static const struct pretokenizer_name {
     const char *name;       // of `pre`
@@ -179,17 +182,23 @@ static bool build(struct buf *out, const struct gguf *g, const struct vocabulary
         if ((!special && v->kinds[i] != KIND_USER_DEFINED) || v->tokens[i].n == 0) continue;
         buf_printf(out, "%s{\"id\":%lld,\"content\":", first ? "" : ",", (long long)i);
         put_token(out, &v->tokens[i]);
-        buf_printf(out, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
-                        "\"normalized\":false,\"special\":%s}", special ? "true" : "false");
+        buf_printf(out,
+                   ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                   "\"normalized\":false,\"special\":%s}",
+                   special ? "true" : "false");
         first = false;
     }
     buf_printf(out, "],\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":", pre->normalizer,
                pre->json);
     if (!put_template(out, g, v, pre->adds_bos, err)) return false;
-    buf_printf(out, ",\"decoder\":" BYTE_LEVEL("true") ",\"model\":{\"type\":\"BPE\",\"dropout\":null,"
-               "\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
-               "\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":%s,\"vocab\":{",
-               pre->ignore_merges ? "true" : "false");
+    buf_printf(
+        out,
+        ",\"decoder\":" BYTE_LEVEL(
+            "true") ",\"model\":{\"type\":\"BPE\",\"dropout\":null,"
+                    "\"unk_token\":null,\"continuing_subword_prefix\":null,\"end_of_word_suffix\":"
+                    "null,"
+                    "\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":%s,\"vocab\":{",
+        pre->ignore_merges ? "true" : "false");
     first = true;
     for (int64_t i = 0; i < v->n; i++) {
         if (v->kinds[i] == KIND_UNUSED) continue; // rows that fill up the embedding
@@ -216,10 +225,11 @@ bool gguf_tokenizer_json(struct buf *out, const struct gguf *g, struct error *er
         !gguf_get_string(g, "tokenizer.ggml.pre", false, &pre, &n_pre, err))
         return false;
     if (n != 4 || memcmp(model, "gpt2", 4) != 0)
-        return error_set(err, ERR_INPUT,
-                         "%s: tokenizer.ggml.model \"%.*s\" is not supported, only gpt2 (byte-level "
-                         "BPE) or a file with tokenizer.huggingface.json",
-                         gguf_name(g), (int)(n < 40 ? n : 40), model);
+        return error_set(
+            err, ERR_INPUT,
+            "%s: tokenizer.ggml.model \"%.*s\" is not supported, only gpt2 (byte-level "
+            "BPE) or a file with tokenizer.huggingface.json",
+            gguf_name(g), (int)(n < 40 ? n : 40), model);
     const struct pretokenizer_name *found = NULL;
     for (int64_t i = 0; i < COUNT_OF(names); i++)
         if (strlen(names[i].name) == n_pre && memcmp(names[i].name, pre, n_pre) == 0)
@@ -292,7 +302,8 @@ static json_t *pretokenizer_even(const json_t *p) {
 
 // The name whose pipeline this is; one whose texts could come out otherwise is other_pre.
 static const char *find_pre(const json_t *root) {
-    const json_t *model = json_object_get(root, "model"), *pre = json_object_get(root, "pre_tokenizer");
+    const json_t *model = json_object_get(root, "model"),
+                 *pre = json_object_get(root, "pre_tokenizer");
     const json_t *normalizer = json_object_get(root, "normalizer");
     const char *found = other_pre;
     size_t i;
@@ -361,8 +372,8 @@ static void put_id(struct gguf_metadata *m, const char *key, int32_t id) {
 }
 
 // The flags bos and eos come from what the tokenizer adds to an empty text.
-static bool put_ids(struct gguf_metadata *m, const struct model_config *c, const struct tokenizer *t,
-                    struct error *err) {
+static bool put_ids(struct gguf_metadata *m, const struct model_config *c,
+                    const struct tokenizer *t, struct error *err) {
     struct token_list list = {0};
     int32_t eos = c->n_eos > 0 ? c->eos[0] : -1;
     if (!tokenizer_encode(t, &list, "", 0, TOKENIZER_ADD_SPECIAL, err)) return false;
@@ -371,7 +382,8 @@ static bool put_ids(struct gguf_metadata *m, const struct model_config *c, const
     bool all = list.n == (bos_first ? 1 : 0) + (eos_last ? 1 : 0);
     token_list_release(&list);
     if (!all)
-        return error_set(err, ERR_INPUT, "the tokenizer's template adds other tokens than bos and "
+        return error_set(err, ERR_INPUT,
+                         "the tokenizer's template adds other tokens than bos and "
                          "eos, which GGUF cannot say");
     put_id(m, "tokenizer.ggml.bos_token_id", c->bos);
     put_id(m, "tokenizer.ggml.eos_token_id", eos);
@@ -389,8 +401,8 @@ static bool put_tokens(struct gguf_metadata *m, const struct model_config *c, co
                        const char *name, struct error *err) {
     const char **tokens = calloc((size_t)c->V, sizeof *tokens);
     uint8_t *kinds = malloc((size_t)c->V);
-    bool ok = (tokens != NULL && kinds != NULL) ||
-              error_set(err, ERR_NOMEM, "%s: out of memory", name);
+    bool ok =
+        (tokens != NULL && kinds != NULL) || error_set(err, ERR_NOMEM, "%s: out of memory", name);
     const json_t *vocab = json_object_get(json_object_get(root, "model"), "vocab");
     const char *key;
     json_t *value;
@@ -405,8 +417,8 @@ static bool put_tokens(struct gguf_metadata *m, const struct model_config *c, co
             int64_t id = json_integer_value(json_object_get(value, "id"));
             if (id < 0 || id >= c->V) continue; // an empty one, which the tokenizer leaves out
             tokens[id] = json_string_value(json_object_get(value, "content"));
-            kinds[id] = json_is_true(json_object_get(value, "special")) ? KIND_CONTROL
-                                                                        : KIND_USER_DEFINED;
+            kinds[id] =
+                json_is_true(json_object_get(value, "special")) ? KIND_CONTROL : KIND_USER_DEFINED;
         }
         gguf_put_array(m, "tokenizer.ggml.tokens", GGUF_STRING, c->V);
         for (int64_t id = 0; id < c->V; id++) {

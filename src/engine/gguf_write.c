@@ -132,14 +132,15 @@ bool gguf_file_write(const char *path, const struct gguf_metadata *metadata,
     int64_t *counts = calloc((size_t)n_tensors + 1, sizeof *counts);
     size_t *sizes = calloc((size_t)n_tensors + 1, sizeof *sizes);
     FILE *f = NULL;
-    bool ok = (counts != NULL && sizes != NULL) ||
-              error_set(err, ERR_NOMEM, "%s: out of memory", path);
+    bool ok =
+        (counts != NULL && sizes != NULL) || error_set(err, ERR_NOMEM, "%s: out of memory", path);
     ok = ok && table_build(&table, tensors, n_tensors, counts, sizes, err);
     buf_append(&head, "GGUF", 4);
     put_le(&head, 3, 4);
     put_le(&head, (uint64_t)n_tensors, 8);
     put_le(&head, (uint64_t)metadata->n, 8);
-    if (metadata->bytes.n_bytes > 0) buf_append(&head, metadata->bytes.data, metadata->bytes.n_bytes);
+    if (metadata->bytes.n_bytes > 0)
+        buf_append(&head, metadata->bytes.data, metadata->bytes.n_bytes);
     if (table.n_bytes > 0) buf_append(&head, table.data, table.n_bytes);
     for (size_t n = padding_after(head.n_bytes); n > 0; n--) buf_append_char(&head, 0);
     if (ok && (!buf_ok(&metadata->bytes) || !buf_ok(&table) || !buf_ok(&head)))
@@ -152,7 +153,8 @@ bool gguf_file_write(const char *path, const struct gguf_metadata *metadata,
         ok = tensor_write(f, &tensors[i], i, counts[i], sizes[i], reader, context, path, err);
     if (ok && (fflush(f) != 0 || fsync(fileno(f)) != 0))
         ok = error_set(err, ERR_IO, "%s: %s", tmp, strerror(errno));
-    if (f != NULL && fclose(f) != 0 && ok) ok = error_set(err, ERR_IO, "%s: %s", tmp, strerror(errno));
+    if (f != NULL && fclose(f) != 0 && ok)
+        ok = error_set(err, ERR_IO, "%s: %s", tmp, strerror(errno));
     if (ok && rename(tmp, path) != 0) ok = error_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     if (!ok && f != NULL) unlink(tmp);
     buf_release(&head);

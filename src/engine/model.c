@@ -1,5 +1,5 @@
-// engine/model.c - opening a model: names of Llama- and Qwen-family tensors, shapes checked, weights
-// packed. Folder or GGUF file is the source's business.
+// engine/model.c - opening a model: names of Llama- and Qwen-family tensors, shapes checked,
+// weights packed. Folder or GGUF file is the source's business.
 #include "engine/model.h"
 
 #include "core/json.h"
@@ -33,12 +33,11 @@ static bool find_tensor(struct loader *l, const struct source_tensor **out, cons
             snprintf(shape + n, sizeof shape - n, i ? ", %lld" : "%lld", (long long)t->shape[i]);
         }
         if (n_cols == 0)
-            return error_set(l->err, ERR_INPUT,
-                             "%s: tensor \"%s\" is [%s], %s says [%lld]", l->folder, name,
-                             shape, source_config_name(l->source), (long long)n_rows);
-        return error_set(l->err, ERR_INPUT,
-                         "%s: tensor \"%s\" is [%s], %s says [%lld, %lld]", l->folder,
-                         name, shape, source_config_name(l->source), (long long)n_rows,
+            return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], %s says [%lld]",
+                             l->folder, name, shape, source_config_name(l->source),
+                             (long long)n_rows);
+        return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], %s says [%lld, %lld]",
+                         l->folder, name, shape, source_config_name(l->source), (long long)n_rows,
                          (long long)n_cols);
     }
     return true;
@@ -157,16 +156,17 @@ static bool open_tokenizer(struct model *m, const struct source *source, const c
                            struct error *err) {
     struct buf json = {0};
     char name[4096];
-    snprintf(name, sizeof name, gguf_is_path(folder) ? "%s: tokenizer" : "%s/tokenizer.json", folder);
-    bool ok = source_tokenizer(source, &json, err) &&
-              tokenizer_parse(&m->tokenizer, json.data != NULL ? json.data : "", json.n_bytes, name,
-                              err);
+    snprintf(name, sizeof name, gguf_is_path(folder) ? "%s: tokenizer" : "%s/tokenizer.json",
+             folder);
+    bool ok =
+        source_tokenizer(source, &json, err) &&
+        tokenizer_parse(&m->tokenizer, json.data != NULL ? json.data : "", json.n_bytes, name, err);
     buf_release(&json);
     return ok;
 }
 
 // The last part of the path, or "name" of sillon.json.
-static void read_name(struct model *m, const struct source *source, const char *folder) {
+static void read_name(struct model *m, const char *folder) {
     size_t end = strlen(folder);
     while (end > 0 && folder[end - 1] == '/') end--;
     size_t begin = end;
@@ -175,7 +175,8 @@ static void read_name(struct model *m, const struct source *source, const char *
     json_t *root = NULL;
     struct buf text = {0};
     struct error ignored = {0};
-    if (source_sillon(source, &text, &ignored) && text.n_bytes > 0 &&
+    bool present;
+    if (source_sillon_json(&text, &present, folder, &ignored) && text.n_bytes > 0 &&
         json_parse(&root, text.data, text.n_bytes, folder, &ignored)) {
         const char *name = json_string_value(json_object_get(root, "name"));
         if (name != NULL) snprintf(m->name, sizeof m->name, "%s", name);
@@ -218,7 +219,7 @@ bool model_open(struct model **out, const char *folder, const struct model_optio
                   folder, (long long)tokenizer_vocab(m->tokenizer), (long long)c->V);
         goto fail;
     }
-    read_name(m, source, folder);
+    read_name(m, folder);
     source_close(source);
     *out = m;
     return true;

@@ -12,8 +12,8 @@ struct source {
     struct arena arena;
     const char *path;
     struct model_config config;
-    struct tensor_set *set; // a folder
-    struct gguf *gguf;      // or a file
+    struct tensor_set *set;        // a folder
+    struct gguf *gguf;             // or a file
     struct source_tensor *tensors; // sorted by name
     int64_t n;
 };
@@ -66,7 +66,8 @@ bool source_open(struct source **out, const char *path, struct error *err) {
     if (s == NULL) return error_set(err, ERR_NOMEM, "%s: out of memory", path);
     arena_init(&s->arena, 0);
     s->path = arena_strndup(&s->arena, path, strlen(path));
-    if (s->path != NULL && !(gguf_is_path(path) ? open_gguf(s, err) : open_folder(s, err))) goto fail;
+    if (s->path != NULL && !(gguf_is_path(path) ? open_gguf(s, err) : open_folder(s, err)))
+        goto fail;
     if (!arena_ok(&s->arena)) {
         error_set(err, ERR_NOMEM, "%s: out of memory", path);
         goto fail;
@@ -131,13 +132,11 @@ bool source_sha256(const struct source *s, char out_hex[65], struct error *err) 
     return true;
 }
 
-// Appends a file of the folder.
-static bool read_text(const struct source *s, struct buf *out, const char *name, bool required,
-                      struct error *err) {
+// Appends a file of a folder.
+static bool read_text(struct buf *out, const char *folder, const char *name, struct error *err) {
     char path[4096], *text;
     size_t n_bytes;
-    if (!file_join(path, sizeof path, s->path, name, err)) return false;
-    if (!required && !file_exists(path)) return true;
+    if (!file_join(path, sizeof path, folder, name, err)) return false;
     if (!file_read(&text, &n_bytes, path, 0, err)) return false;
     buf_append(out, text, n_bytes);
     free(text);
@@ -146,14 +145,23 @@ static bool read_text(const struct source *s, struct buf *out, const char *name,
 
 bool source_tokenizer(const struct source *s, struct buf *out, struct error *err) {
     if (s->gguf != NULL) return gguf_tokenizer_json(out, s->gguf, err);
-    return read_text(s, out, "tokenizer.json", true, err);
+    return read_text(out, s->path, "tokenizer.json", err);
 }
 
-bool source_sillon(const struct source *s, struct buf *out, struct error *err) {
+bool source_sillon_json(struct buf *out, bool *present, const char *path, struct error *err) {
+    if (!gguf_is_path(path)) {
+        char inside[4096];
+        if (!file_join(inside, sizeof inside, path, "sillon.json", err)) return false;
+        *present = file_exists(inside);
+        return !*present || read_text(out, path, "sillon.json", err);
+    }
     const char *text = NULL;
     size_t n;
-    if (s->gguf == NULL) return read_text(s, out, "sillon.json", false, err);
-    if (!gguf_get_string(s->gguf, "sillon.json", false, &text, &n, err)) return false;
-    if (text != NULL) buf_append(out, text, n);
-    return buf_ok(out) || error_set(err, ERR_NOMEM, "%s: out of memory", s->path);
+    struct gguf *g;
+    if (!gguf_open(&g, path, err)) return false;
+    bool ok = gguf_get_string(g, "sillon.json", false, &text, &n, err);
+    *present = text != NULL;
+    if (ok && *present) buf_append(out, text, n);
+    gguf_close(g);
+    return ok && (buf_ok(out) || error_set(err, ERR_NOMEM, "%s: out of memory", path));
 }

@@ -1,5 +1,5 @@
-// engine/source.h - where a model comes from: a Hugging Face folder or a GGUF file, seen the same way.
-// Tensors have Hugging Face's names and shapes, and rows in its order, whichever it is.
+// engine/source.h - where a model comes from: a Hugging Face folder or a GGUF file, seen the same
+// way. Tensors have Hugging Face's names and shapes, and rows in its order, whichever it is.
 #ifndef ENGINE_SOURCE_H
 #define ENGINE_SOURCE_H
 
@@ -29,13 +29,16 @@ const struct model_config *source_config(const struct source *source);
 const char *source_config_name(const struct source *source); // "config.json", "its metadata"
 int64_t source_count(const struct source *source);
 const struct source_tensor *source_at(const struct source *source, int64_t i);
-const struct source_tensor *source_find(const struct source *source, const char *name); // NULL: absent
+const struct source_tensor *source_find(const struct source *source,
+                                        const char *name); // NULL: absent
 // The values as f32, out[count].
 NODISCARD bool source_read(float *out, const struct source_tensor *tensor, struct error *err);
 NODISCARD bool source_sha256(const struct source *source, char out_hex[65], struct error *err);
 // Appends the text of tokenizer.json, the folder's or one that says what the GGUF file holds.
 NODISCARD bool source_tokenizer(const struct source *source, struct buf *out, struct error *err);
-// The text of the folder's sillon.json, or of that key; nothing appended when there is none.
-NODISCARD bool source_sillon(const struct source *source, struct buf *out, struct error *err);
+// Appends the text of sillon.json, a folder's file or a GGUF file's key; *present tells whether
+// there is one.
+NODISCARD bool source_sillon_json(struct buf *out, bool *present, const char *path,
+                                  struct error *err);
 
 #endif

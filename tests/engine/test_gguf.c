@@ -64,10 +64,14 @@ static void test_metadata(void) {
     static const struct {
         const char *key;
         int64_t want;
-    } integers[] = {{"test.u8", 200},           {"test.i8", -100},
-                    {"test.u16", 60000},        {"test.i16", -30000},
-                    {"test.u32", 4000000000},   {"test.i32", -2000000000},
-                    {"test.u64", INT64_C(1) << 40}, {"test.i64", -(INT64_C(1) << 40)}};
+    } integers[] = {{"test.u8", 200},
+                    {"test.i8", -100},
+                    {"test.u16", 60000},
+                    {"test.i16", -30000},
+                    {"test.u32", 4000000000},
+                    {"test.i32", -2000000000},
+                    {"test.u64", INT64_C(1) << 40},
+                    {"test.i64", -(INT64_C(1) << 40)}};
     struct gguf *g = open_file("tests/engine/ref/gguf/types.gguf");
     struct error err = {0};
     for (int64_t i = 0; i < COUNT_OF(integers); i++) {
@@ -75,7 +79,8 @@ static void test_metadata(void) {
         double d = 0;
         CHECK(gguf_get_i64(g, integers[i].key, true, &v, &err) && v == integers[i].want &&
                   gguf_get_f64(g, integers[i].key, true, &d, &err) && d == (double)v,
-              "%s: got %lld, want %lld", integers[i].key, (long long)v, (long long)integers[i].want);
+              "%s: got %lld, want %lld", integers[i].key, (long long)v,
+              (long long)integers[i].want);
     }
     double f32 = 0, f64 = 0, absent = 3;
     bool yes = false, no = true;
@@ -85,7 +90,8 @@ static void test_metadata(void) {
     CHECK(gguf_get_bool(g, "test.yes", true, &yes, &err) && yes &&
               gguf_get_bool(g, "test.no", true, &no, &err) && !no,
           "bools");
-    CHECK(string_is(g, "test.string", "m\xC3\xA9tro \xE2\x98\x94") && string_is(g, "test.empty", " "),
+    CHECK(string_is(g, "test.string", "m\xC3\xA9tro \xE2\x98\x94") &&
+              string_is(g, "test.empty", " "),
           "strings");
     CHECK(gguf_get_f64(g, "test.absent", false, &absent, &err) && absent == 3, "an absent key");
     const struct gguf_value *a = NULL, *nested = gguf_find(g, "test.nested");
@@ -199,8 +205,8 @@ static bool give_values(void *context, int64_t i, float *out, struct error *err)
 }
 
 // Bounds. F16: half a unit in the last of 11 bits, or of the subnormals' 2^-24; BF16: of 8 bits.
-// Q8_0: d = max / 127 rounds to half a step, plus q <= 127 times the f16 rounding of d. Q4_0: d = max
-// / 8; a value opposite to the largest may be cut from 8 to 7, a whole step; plus 8 times d's
+// Q8_0: d = max / 127 rounds to half a step, plus q <= 127 times the f16 rounding of d. Q4_0: d =
+// max / 8; a value opposite to the largest may be cut from 8 to 7, a whole step; plus 8 times d's
 // rounding. The two products in f32 add 4 half-units of 2^-24 of the result.
 static double bound_of(uint32_t type, double x, double most) {
     double f16 = 0x1p-11, tiny = 0x1p-25, f32 = 4 * 0x1p-24 * fabs(most);
@@ -682,11 +688,13 @@ static void test_models(void) {
         float q8 = worst_difference(in, file);
         convert(file, in, "q4_0");
         float q4 = worst_difference(in, file);
-        // No derivation: a random model's logits, of the order of 10, are not far off in eight bits.
+        // No derivation: a random model's logits, of the order of 10, are not far off in eight
+        // bits.
         CHECK(q8 > 0 && q8 < 2 && q4 > q8 && isfinite(q4), "%s: q8_0 %g, q4_0 %g", in, (double)q8,
               (double)q4);
-        printf("  %-12s f32 and as stored: same bits; max |logit difference| q8_0 %.3g, q4_0 %.3g\n",
-               models[i], (double)q8, (double)q4);
+        printf(
+            "  %-12s f32 and as stored: same bits; max |logit difference| q8_0 %.3g, q4_0 %.3g\n",
+            models[i], (double)q8, (double)q4);
     }
     float d = worst_difference("tests/engine/ref/model/llama_bias",
                                "tests/engine/ref/gguf/llama_bias.gguf");
@@ -722,10 +730,22 @@ static bool config_trip(struct model_config *out, const struct model_config *c, 
 }
 
 static void test_config(void) {
-    const struct model_config base = {.family = FAMILY_LLAMA, .V = 8, .C = 8, .L = 1, .H = 2,
-                                      .H_kv = 1, .D = 4, .F = 8, .T_max = 4096, .norm_eps = 1e-5f,
-                                      .rope_theta = 500000, .tied_head = true, .init_std = 0.02f,
-                                      .bos = -1, .pad = -1, .rope_original_T_max = 4096};
+    const struct model_config base = {.family = FAMILY_LLAMA,
+                                      .V = 8,
+                                      .C = 8,
+                                      .L = 1,
+                                      .H = 2,
+                                      .H_kv = 1,
+                                      .D = 4,
+                                      .F = 8,
+                                      .T_max = 4096,
+                                      .norm_eps = 1e-5f,
+                                      .rope_theta = 500000,
+                                      .tied_head = true,
+                                      .init_std = 0.02f,
+                                      .bos = -1,
+                                      .pad = -1,
+                                      .rope_original_T_max = 4096};
     struct model_config c = base, got;
     struct error err = {0};
     CHECK(config_trip(&got, &c, &err) && config_same(&got, &c), "none: %s", err.text);
@@ -809,13 +829,14 @@ static struct tokenizer *tokenizer_trip(const char *json, int64_t V, const int32
     return ok ? t : NULL;
 }
 
-static bool same_tokens(const struct tokenizer *a, const struct tokenizer *b, const char *s, size_t n,
-                        unsigned flags) {
+static bool same_tokens(const struct tokenizer *a, const struct tokenizer *b, const char *s,
+                        size_t n, unsigned flags) {
     struct token_list x = {0}, y = {0};
     struct buf p = {0}, q = {0};
     struct error err = {0};
-    bool ok = tokenizer_encode(a, &x, s, n, flags, &err) && tokenizer_encode(b, &y, s, n, flags, &err) &&
-              x.n == y.n && (x.n == 0 || memcmp(x.ids, y.ids, (size_t)x.n * sizeof *x.ids) == 0) &&
+    bool ok = tokenizer_encode(a, &x, s, n, flags, &err) &&
+              tokenizer_encode(b, &y, s, n, flags, &err) && x.n == y.n &&
+              (x.n == 0 || memcmp(x.ids, y.ids, (size_t)x.n * sizeof *x.ids) == 0) &&
               tokenizer_decode(a, &p, x.ids, x.n, true, &err) &&
               tokenizer_decode(b, &q, y.ids, y.n, true, &err) && p.n_bytes == q.n_bytes &&
               (p.n_bytes == 0 || memcmp(p.data, q.data, p.n_bytes) == 0);
@@ -827,7 +848,8 @@ static bool same_tokens(const struct tokenizer *a, const struct tokenizer *b, co
 }
 
 // Encodes every line of every case with both: the number of lines that differ.
-static int compare_lines(const json_t *cases, const struct tokenizer *a, const struct tokenizer *b) {
+static int compare_lines(const json_t *cases, const struct tokenizer *a,
+                         const struct tokenizer *b) {
     static const unsigned flags[] = {0, TOKENIZER_ADD_SPECIAL | TOKENIZER_PARSE_SPECIAL};
     size_t i, j;
     const json_t *c, *line;
@@ -837,8 +859,8 @@ static int compare_lines(const json_t *cases, const struct tokenizer *a, const s
             const json_t *text = json_array_get(line, 0);
             if (!json_is_string(text)) continue;
             for (int f = 0; f < 2; f++)
-                n_different += !same_tokens(a, b, json_string_value(text), json_string_length(text),
-                                            flags[f]);
+                n_different +=
+                    !same_tokens(a, b, json_string_value(text), json_string_length(text), flags[f]);
         }
     }
     return n_different;
@@ -862,13 +884,15 @@ static void compare_tokenizer(const json_t *cases, const char *name, json_t *tok
     struct tokenizer *built = tokenizer_trip(json, V, bos, false, &err);
     if (has_pre) {
         int n = built != NULL ? compare_lines(cases, want, built) : -1;
-        CHECK(n == 0, "%s: %d lines differ when built from tokenizer.ggml.*: %s", name, n, err.text);
+        CHECK(n == 0, "%s: %d lines differ when built from tokenizer.ggml.*: %s", name, n,
+              err.text);
     } else {
         CHECK(built == NULL && strstr(err.text, "tokenizer.ggml.pre \"tokenizer.json\"") != NULL,
               "%s: a pipeline no `pre` names was taken for one: %s", name, err.text);
     }
-    printf("  %-28s %s\n", name, has_pre ? "same from tokens and merges, and from its own json"
-                                         : "same from its own json, refused without");
+    printf("  %-28s %s\n", name,
+           has_pre ? "same from tokens and merges, and from its own json"
+                   : "same from its own json, refused without");
     tokenizer_close(want);
     tokenizer_close(own);
     tokenizer_close(built);
@@ -938,8 +962,8 @@ static void test_tokenizers(void) {
     CHECK(same_tokens(a->tokenizer, b->tokenizer, text, sizeof text - 1, TOKENIZER_PARSE_SPECIAL),
           "llama_bias.gguf");
     struct token_list list = {0};
-    CHECK(tokenizer_encode(b->tokenizer, &list, "a", 1, TOKENIZER_ADD_SPECIAL, &err) && list.n == 2 &&
-              list.ids[0] == 256,
+    CHECK(tokenizer_encode(b->tokenizer, &list, "a", 1, TOKENIZER_ADD_SPECIAL, &err) &&
+              list.n == 2 && list.ids[0] == 256,
           "bos is not added: %s", err.text);
     CHECK(tokenizer_token_bytes(b->tokenizer, 287, &(size_t){0}) == NULL, "a row nobody uses");
     token_list_release(&list);
@@ -948,9 +972,10 @@ static void test_tokenizers(void) {
     // Tokenizers this program does not know how to build.
     static const struct {
         const char *from, *to, *says;
-    } bad[] = {{"gpt-2", "gpt-9", "tokenizer.ggml.pre \"gpt-9\" is not known"},
-               {"gpt2", "bert", "tokenizer.ggml.model \"bert\" is not supported"},
-               {"tokenizer.ggml.merges", "tokenizer.ggml.marges", "\"tokenizer.ggml.merges\" is missing"}};
+    } bad[] = {
+        {"gpt-2", "gpt-9", "tokenizer.ggml.pre \"gpt-9\" is not known"},
+        {"gpt2", "bert", "tokenizer.ggml.model \"bert\" is not supported"},
+        {"tokenizer.ggml.merges", "tokenizer.ggml.marges", "\"tokenizer.ggml.merges\" is missing"}};
     for (i = 0; i < (size_t)COUNT_OF(bad); i++) {
         char *bytes;
         size_t n;
@@ -1019,9 +1044,12 @@ int main(void) {
     test_config();
     test_tokenizers();
     test_chat();
-    static const char *const files[] = {"file.gguf",           "model.gguf",
-                                        "back/config.json",    "back/generation_config.json",
-                                        "back/tokenizer.json", "back/tokenizer_config.json",
+    static const char *const files[] = {"file.gguf",
+                                        "model.gguf",
+                                        "back/config.json",
+                                        "back/generation_config.json",
+                                        "back/tokenizer.json",
+                                        "back/tokenizer_config.json",
                                         "back/model.safetensors"};
     for (int64_t i = 0; i < COUNT_OF(files); i++) unlink(in_folder(files[i]));
     rmdir(in_folder("back"));
