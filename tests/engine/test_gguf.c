@@ -714,16 +714,28 @@ static void patch(const char *file, const char *from, const char *to) {
     free(text);
 }
 
-// A file with a tiny embedding and the keys a config writes: what is read back.
+static bool give_each(void *context, int64_t i, float *out, struct error *err) {
+    struct values *each = context;
+    return give_values(&each[i], i, out, err);
+}
+
+// A file with a tiny embedding, the keys a config writes, and rope_freqs.weight for llama3: what is
+// read back, without our own key for the latter.
 static bool config_trip(struct model_config *out, const struct model_config *c, struct error *err) {
     struct gguf_metadata m = {0};
     float values[64] = {0};
-    struct values context = {values, 64};
-    const struct gguf_output output = {"token_embd.weight", GGUF_F32, 2, {8, 8}};
+    const struct gguf_output outputs[] = {
+        {"rope_freqs.weight", GGUF_F32, 1, {c->D / 2}},
+        {"token_embd.weight", GGUF_F32, 2, {8, 8}},
+    };
+    int first = c->rope_scaling == ROPE_LLAMA3 ? 0 : 1;
+    struct values each[] = {{values, c->D / 2}, {values, 64}};
     struct gguf *g = NULL;
+    for (int64_t i = 0; first == 0 && i < c->D / 2; i++) values[i] = (float)gguf_rope_divisor(c, i);
     bool ok = gguf_put_config(&m, c, "tiny", 0, err) &&
-              gguf_file_write(path, &m, &output, 1, give_values, &context, err) &&
-              gguf_open(&g, path, err) && gguf_model_config(out, g, err);
+              gguf_file_write(path, &m, outputs + first, 2 - first, give_each, each + first, err);
+    if (ok && first == 0) patch(path, "sillon.rope.llama3", "sillon.rope.hidden");
+    ok = ok && gguf_open(&g, path, err) && gguf_model_config(out, g, err);
     gguf_metadata_release(&m);
     gguf_close(g);
     return ok;
@@ -759,6 +771,29 @@ static void test_config(void) {
     c.rope_beta_slow = 2;
     c.rope_attention_factor = 0.75;
     CHECK(config_trip(&got, &c, &err) && config_same(&got, &c), "yarn in full: %s", err.text);
+    // The parameters of Llama 3.1 and 3.2, and odd ones: found back exactly, to the thousandth for
+    // high.
+    static const struct {
+        double theta, factor, high, length;
+        int64_t D;
+    } llama3[] = {{500000, 8, 4, 8192, 128},
+                  {500000, 32, 4, 8192, 64},
+                  {500000, 4, 4, 4096, 64},
+                  {10000, 16, 8.5, 2048, 96}};
+    for (int64_t i = 0; i < COUNT_OF(llama3); i++) {
+        c = base;
+        c.rope_scaling = ROPE_LLAMA3;
+        c.rope_theta = llama3[i].theta;
+        c.rope_factor = llama3[i].factor;
+        c.rope_low_freq_factor = 1;
+        c.rope_high_freq_factor = llama3[i].high;
+        c.rope_original_T_max = llama3[i].length;
+        c.D = llama3[i].D;
+        CHECK(config_trip(&got, &c, &err) && config_same(&got, &c),
+              "llama3 %d: factor %g, high %.9g, length %.9g: %s", (int)i, got.rope_factor,
+              got.rope_high_freq_factor, got.rope_original_T_max, err.text);
+        error_reset(&err);
+    }
     c.rope_scaling = ROPE_DYNAMIC;
     CHECK(!config_trip(&got, &c, &err) && strstr(err.text, "dynamic") != NULL, "%s", err.text);
     error_reset(&err);
