@@ -28,8 +28,8 @@ struct conversion {
     const struct source *source;
     const struct model_config *config;
     const char *in, *out;
-    int type;                             // index in types; -1: as stored
-    const struct source_tensor **written; // to GGUF: each output's; NULL for rope_freqs
+    int type;         // index in types; -1: as stored
+    int64_t *written; // to GGUF: each output's place in the source; -1 for rope_freqs
     struct arena arena;
     struct convert_report *report;
     struct error *err;
@@ -69,12 +69,12 @@ static bool is_left_out(const struct conversion *v, const struct source_tensor *
 // Gives the writer its values: those of the source, q and k reordered.
 static bool give_tensor(void *context, int64_t i, float *out, struct error *err) {
     const struct conversion *v = context;
-    const struct source_tensor *t = v->written[i];
-    if (t == NULL) {
+    if (v->written[i] < 0) {
         for (int64_t j = 0; j < v->config->D / 2; j++)
             out[j] = (float)gguf_rope_divisor(v->config, j);
         return true;
     }
+    const struct source_tensor *t = source_at(v->source, v->written[i]);
     if (!source_read(out, t, err)) return error_wrap(err, "%s", v->in);
     int64_t heads = gguf_paired_heads(v->config, t->name), rows = t->shape[0];
     if (heads == 0) return true;
@@ -143,14 +143,16 @@ static bool to_gguf(struct conversion *v) {
     for (int64_t i = 0; ok && i < most - 1; i++) {
         const struct source_tensor *t = source_at(v->source, i);
         if (is_left_out(v, t)) continue;
-        v->written[n] = t;
+        v->written[n] = i;
         ok = describe(v, &outputs[n++], t);
     }
-    if (ok && v->config->rope_scaling == ROPE_LLAMA3)
+    if (ok && v->config->rope_scaling == ROPE_LLAMA3) {
+        v->written[n] = -1;
         outputs[n++] = (struct gguf_output){.name = "rope_freqs.weight",
                                             .type = GGUF_F32,
                                             .n_dims = 1,
                                             .shape = {v->config->D / 2}};
+    }
     v->report->n_tensors = n;
     ok = ok && gguf_file_write(v->out, &m, outputs, n, give_tensor, v, v->err);
     gguf_metadata_release(&m);
@@ -222,7 +224,8 @@ static bool to_folder(struct conversion *v) {
     int64_t n = source_count(v->source);
     struct tensor_source *outputs = arena_alloc_array(&v->arena, (size_t)n, sizeof *outputs);
     struct buf json = {0}, sillon = {0};
-    bool present = false, ok = outputs != NULL || nomem(v);
+    bool present = false, ok = true;
+    if (outputs == NULL) return nomem(v);
     for (int64_t i = 0; ok && i < n; i++) ok = fill_tensor(v, &outputs[i], source_at(v->source, i));
     v->report->n_tensors = n;
     ok = ok && source_tokenizer(v->source, &json, v->err) &&

@@ -322,7 +322,7 @@ static bool parse_tensors(struct gguf *g, struct cursor *c, uint64_t n, size_t a
 
 static bool parse(struct gguf *g, struct error *err) {
     struct cursor c = {.data = g->data, .n_bytes = g->n_bytes, .name = g->name, .err = err};
-    uint64_t n_tensors, n_values;
+    uint64_t n_tensors = 0, n_values = 0;
     int64_t alignment = 32;
     if (!parse_counts(&c, &n_tensors, &n_values) || !parse_values(g, &c, n_values) ||
         !gguf_get_i64(g, "general.alignment", false, &alignment, err))

@@ -271,7 +271,7 @@ static void add_eos(struct model_config *c, int32_t id) {
 // Generation stops at eos, end of turn and end of message; a file of ours also lists them all.
 static bool read_ids(struct reader *r, struct model_config *c) {
     const struct gguf_value *list;
-    int32_t eos, eot, eom;
+    int32_t eos = -1, eot = -1, eom = -1;
     if (!read_id(r, c, "bos", &c->bos) || !read_id(r, c, "padding", &c->pad) ||
         !read_id(r, c, "eos", &eos) || !read_id(r, c, "eot", &eot) || !read_id(r, c, "eom", &eom) ||
         !gguf_get_array(r->g, "sillon.eos_token_ids", GGUF_I32, false, &list, r->err))
