@@ -324,6 +324,13 @@ bool gguf_model_config(struct model_config *c, const struct gguf *g, struct erro
         return error_set(err, ERR_INPUT,
                          "%s: general.architecture \"%.*s\" is not one of llama, qwen2, qwen3",
                          gguf_name(g), (int)(n < 40 ? n : 40), arch);
+    int64_t n_parts = 0;
+    if (!gguf_get_i64(g, "split.count", false, &n_parts, err)) return false;
+    if (n_parts > 1)
+        return error_set(err, ERR_INPUT,
+                         "%s: one of %lld parts; only whole files are read (llama.cpp's "
+                         "llama-gguf-split --merge makes one)",
+                         gguf_name(g), (long long)n_parts);
     const struct gguf_tensor *embedding = gguf_tensor_find(g, "token_embd.weight");
     if (embedding == NULL || embedding->n_dims != 2)
         return error_set(err, ERR_INPUT, "%s: no matrix \"token_embd.weight\": not a whole model",

@@ -830,6 +830,17 @@ static void test_config(void) {
               "\"%s\" does not say \"%s\"", err.text, cases[i].says);
         if (ok) model_close(m);
     }
+    struct gguf_metadata m = {0};
+    struct gguf *g = NULL;
+    gguf_put_u32(&m, "split.count", 3);
+    error_reset(&err);
+    CHECK(gguf_put_config(&m, &base, "part", 0, &err) &&
+              gguf_file_write(path, &m, NULL, 0, give_values, NULL, &err) &&
+              gguf_open(&g, path, &err) && !gguf_model_config(&got, g, &err) &&
+              strstr(err.text, "one of 3 parts") != NULL,
+          "%s", err.text);
+    gguf_metadata_release(&m);
+    gguf_close(g);
     // A folder that is to become q8_0 files, a type that is none.
     struct convert_report report;
     error_reset(&err);
