@@ -1,9 +1,11 @@
-// engine/chat.c - finds a folder's chat template, as transformers does, and owns it.
+// engine/chat.c - finds the chat template of a folder, as transformers does, or of a GGUF file, and
+// owns it.
 #include "engine/chat.h"
 
 #include "core/file.h"
 #include "core/json.h"
 #include "engine/chat_internal.h"
+#include "engine/gguf_model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,13 +63,21 @@ static const char *config_template(const json_t *config) {
     return json_string_value(v);
 }
 
-bool chat_template_open(struct chat_template **out, const char *folder, struct error *err) {
-    char path[4096];
+static bool read_gguf(struct buf *out, json_t **variables, const char *path, struct error *err) {
+    struct gguf *g;
+    if (!gguf_open(&g, path, err)) return false;
+    bool ok = gguf_chat_template(out, variables, g, err);
+    gguf_close(g);
+    return ok;
+}
+
+bool chat_template_read(struct buf *out, json_t **variables, const char *folder,
+                        struct error *err) {
+    char path[4096], *text;
+    size_t n_bytes;
     json_t *config = NULL;
-    char *text = NULL;
-    size_t n_bytes = 0;
-    bool ok = false;
-    struct chat_template *tpl = NULL;
+    *variables = NULL;
+    if (gguf_is_path(folder)) return read_gguf(out, variables, folder, err);
     if (!file_is_folder(folder)) return error_set(err, ERR_NOTFOUND, "%s: not a folder", folder);
     if (!file_join(path, sizeof path, folder, "tokenizer_config.json", err)) return false;
     if (file_exists(path)) {
@@ -75,26 +85,34 @@ bool chat_template_open(struct chat_template **out, const char *folder, struct e
         if (!json_is_object(config)) {
             error_set(err, ERR_INPUT, "%s: must be an object, not %s", path,
                       json_type_name(config));
-            goto done;
+            json_decref(config);
+            return false;
         }
     }
-    const char *source = config_template(config);
-    if (!file_join(path, sizeof path, folder, "chat_template.jinja", err)) goto done;
-    if (file_exists(path)) {
-        if (!file_read(&text, &n_bytes, path, CHAT_SOURCE_LIMIT, err)) goto done;
-    } else {
-        if (source == NULL) source = chatml;
-        n_bytes = strlen(source);
+    bool ok = file_join(path, sizeof path, folder, "chat_template.jinja", err);
+    if (ok && file_exists(path)) {
+        ok = file_read(&text, &n_bytes, path, CHAT_SOURCE_LIMIT, err);
+        if (ok) buf_append(out, text, n_bytes);
+        if (ok) free(text);
+    } else if (ok && config_template(config) != NULL) {
+        buf_append_str(out, config_template(config));
     }
-    if (!chat_template_parse(&tpl, text != NULL ? text : source, n_bytes, err)) {
-        error_wrap(err, "%s", folder);
-        goto done;
-    }
-    if (config != NULL) tpl->variables = config_tokens(config);
-    *out = tpl;
-    ok = true;
-done:
-    free(text);
+    ok = ok && (buf_ok(out) || error_set(err, ERR_NOMEM, "%s: out of memory", folder));
+    if (ok && config != NULL) *variables = config_tokens(config);
     json_decref(config);
+    return ok;
+}
+
+bool chat_template_open(struct chat_template **out, const char *folder, struct error *err) {
+    struct buf source = {0};
+    json_t *variables = NULL;
+    bool ok = chat_template_read(&source, &variables, folder, err);
+    if (ok && source.n_bytes == 0) buf_append_str(&source, chatml);
+    ok = ok && (buf_ok(&source) || error_set(err, ERR_NOMEM, "%s: out of memory", folder));
+    if (ok && !chat_template_parse(out, source.data, source.n_bytes, err))
+        ok = error_wrap(err, "%s", folder);
+    if (ok) (*out)->variables = json_incref(variables);
+    json_decref(variables);
+    buf_release(&source);
     return ok;
 }

@@ -15,7 +15,12 @@ struct chat_template; // opaque
 
 // Reads chat_template.jinja, or "chat_template" of tokenizer_config.json, in `folder`. A folder
 // without one gets ChatML (<|im_start|>role\ntext<|im_end|>\n).
+// FOLDER may also be a GGUF file, which holds its template in its metadata.
 NODISCARD bool chat_template_open(struct chat_template **out, const char *folder,
+                                  struct error *err);
+// The template's text as it is stored, appended to `out` (nothing when there is none), and
+// *variables: an object the caller owns of bos_token and the like (may be NULL).
+NODISCARD bool chat_template_read(struct buf *out, json_t **variables, const char *folder,
                                   struct error *err);
 NODISCARD bool chat_template_parse(struct chat_template **out, const char *source, size_t n_bytes,
                                    struct error *err);

@@ -185,7 +185,7 @@ bool model_config_read(struct model_config *config, const char *folder, struct e
         return error_set(err, file_exists(folder) ? ERR_INPUT : ERR_NOTFOUND, "%s: %s", folder,
                          file_exists(folder)
                              ? "is a file; a model folder (config.json, model.safetensors, "
-                               "tokenizer.json) was expected"
+                               "tokenizer.json) or a .gguf file was expected"
                              : "no such model folder");
     if (!file_join(path, sizeof path, folder, "config.json", err)) return false;
     if (!file_exists(path))

@@ -1,17 +1,16 @@
-// engine/model.c - opening a model folder: names of Llama- and Qwen-family tensors, shapes checked,
-// weights packed.
+// engine/model.c - opening a model: names of Llama- and Qwen-family tensors, shapes checked,
+// weights packed. Folder or GGUF file is the source's business.
 #include "engine/model.h"
 
-#include "core/file.h"
 #include "core/json.h"
-#include "engine/safetensors.h"
+#include "engine/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct loader {
-    const struct tensor_set *set;
+    const struct source *source;
     const char *folder;
     enum weight_type type;
     struct error *err;
@@ -20,9 +19,9 @@ struct loader {
 
 // Finds tensor `name` of the given shape; `n_cols` 0 for a vector. Called before memory is taken
 // for it, so that a config.json that claims too much is told from the file and not from malloc.
-static bool find_tensor(struct loader *l, const struct tensor **out, const char *name,
+static bool find_tensor(struct loader *l, const struct source_tensor **out, const char *name,
                         int64_t n_rows, int64_t n_cols) {
-    const struct tensor *t = *out = tensor_set_find(l->set, name);
+    const struct source_tensor *t = *out = source_find(l->source, name);
     if (t == NULL)
         return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is missing", l->folder, name);
     bool right = n_cols > 0 ? t->n_dims == 2 && t->shape[0] == n_rows && t->shape[1] == n_cols
@@ -34,25 +33,25 @@ static bool find_tensor(struct loader *l, const struct tensor **out, const char 
             snprintf(shape + n, sizeof shape - n, i ? ", %lld" : "%lld", (long long)t->shape[i]);
         }
         if (n_cols == 0)
-            return error_set(l->err, ERR_INPUT,
-                             "%s: tensor \"%s\" is [%s], config.json says [%lld]", l->folder, name,
-                             shape, (long long)n_rows);
-        return error_set(l->err, ERR_INPUT,
-                         "%s: tensor \"%s\" is [%s], config.json says [%lld, %lld]", l->folder,
-                         name, shape, (long long)n_rows, (long long)n_cols);
+            return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], %s says [%lld]",
+                             l->folder, name, shape, source_config_name(l->source),
+                             (long long)n_rows);
+        return error_set(l->err, ERR_INPUT, "%s: tensor \"%s\" is [%s], %s says [%lld, %lld]",
+                         l->folder, name, shape, source_config_name(l->source), (long long)n_rows,
+                         (long long)n_cols);
     }
     return true;
 }
 
 static bool load_into(struct loader *l, float *out, const char *name, int64_t n_rows,
                       int64_t n_cols) {
-    const struct tensor *t;
+    const struct source_tensor *t;
     if (!find_tensor(l, &t, name, n_rows, n_cols)) return false;
-    return tensor_read_f32(out, t, l->err) || error_wrap(l->err, "%s", l->folder);
+    return source_read(out, t, l->err) || error_wrap(l->err, "%s", l->folder);
 }
 
 static float *load_new(struct loader *l, const char *name, int64_t n_rows, int64_t n_cols) {
-    const struct tensor *t;
+    const struct source_tensor *t;
     if (!find_tensor(l, &t, name, n_rows, n_cols)) return NULL;
     size_t count = (size_t)n_rows * (size_t)(n_cols > 0 ? n_cols : 1);
     float *out = malloc(count * sizeof *out);
@@ -78,7 +77,7 @@ static bool load_weight(struct loader *l, struct weight *weight, const struct bl
                         int n_blocks, int64_t C) {
     int64_t O = 0;
     for (int i = 0; i < n_blocks; O += blocks[i++].O) {
-        const struct tensor *t;
+        const struct source_tensor *t;
         if (!find_tensor(l, &t, blocks[i].name, blocks[i].O, C)) return false;
     }
     float *w = malloc((size_t)O * (size_t)C * sizeof *w);
@@ -153,34 +152,49 @@ static bool load_layer(struct loader *l, struct layer *layer, const struct model
     return (layer->k_norm = load_new(l, norm.name, c->D, 0)) != NULL;
 }
 
-// The last part of the folder's path, or "name" of sillon.json.
+static bool open_tokenizer(struct model *m, const struct source *source, const char *folder,
+                           struct error *err) {
+    struct buf json = {0};
+    char name[4096];
+    snprintf(name, sizeof name, gguf_is_path(folder) ? "%s: tokenizer" : "%s/tokenizer.json",
+             folder);
+    bool ok =
+        source_tokenizer(source, &json, err) &&
+        tokenizer_parse(&m->tokenizer, json.data != NULL ? json.data : "", json.n_bytes, name, err);
+    buf_release(&json);
+    return ok;
+}
+
+// The last part of the path, or "name" of sillon.json.
 static void read_name(struct model *m, const char *folder) {
     size_t end = strlen(folder);
     while (end > 0 && folder[end - 1] == '/') end--;
     size_t begin = end;
     while (begin > 0 && folder[begin - 1] != '/') begin--;
     snprintf(m->name, sizeof m->name, "%.*s", (int)(end - begin), folder + begin);
-    char path[4096];
     json_t *root = NULL;
+    struct buf text = {0};
     struct error ignored = {0};
-    if (file_join(path, sizeof path, folder, "sillon.json", &ignored) && file_exists(path) &&
-        json_parse_file(&root, path, &ignored)) {
+    bool present;
+    if (source_sillon_json(&text, &present, folder, &ignored) && text.n_bytes > 0 &&
+        json_parse(&root, text.data, text.n_bytes, folder, &ignored)) {
         const char *name = json_string_value(json_object_get(root, "name"));
         if (name != NULL) snprintf(m->name, sizeof m->name, "%s", name);
         json_decref(root);
     }
+    buf_release(&text);
 }
 
 bool model_open(struct model **out, const char *folder, const struct model_options *options,
                 struct error *err) {
     *out = NULL;
     struct model *m = calloc(1, sizeof *m);
-    struct tensor_set *set = NULL;
+    struct source *source = NULL;
     if (m == NULL) return error_set(err, ERR_NOMEM, "model %s: out of memory", folder);
-    if (!model_config_read(&m->config, folder, err)) goto fail;
+    if (!source_open(&source, folder, err)) goto fail;
+    m->config = *source_config(source);
     const struct model_config *c = &m->config;
-    if (!tensor_set_open(&set, folder, err)) goto fail;
-    struct loader l = {set, folder, options != NULL ? options->type : WEIGHT_F32, err, 0};
+    struct loader l = {source, folder, options != NULL ? options->type : WEIGHT_F32, err, 0};
     m->layers = calloc((size_t)c->L, sizeof *m->layers);
     if (m->layers == NULL) {
         error_set(err, ERR_NOMEM, "model %s: out of memory", folder);
@@ -193,24 +207,24 @@ bool model_open(struct model **out, const char *folder, const struct model_optio
         if (!load_layer(&l, &m->layers[i], c, i)) goto fail;
     struct block head = {.O = c->V};
     // A folder may tie the head without saying so, or say so and store it twice: the file decides.
-    bool tied = c->tied_head || tensor_set_find(set, "lm_head.weight") == NULL;
+    bool tied = c->tied_head || source_find(source, "lm_head.weight") == NULL;
     snprintf(head.name, sizeof head.name, "%s",
              tied ? "model.embed_tokens.weight" : "lm_head.weight");
     if (!load_weight(&l, &m->head, &head, 1, c->C)) goto fail;
-    if (!tensor_set_sha256(set, m->sha256, err)) goto fail;
+    if (!source_sha256(source, m->sha256, err)) goto fail;
     m->weight_bytes = l.bytes;
-    if (!tokenizer_open(&m->tokenizer, folder, err)) goto fail;
+    if (!open_tokenizer(m, source, folder, err)) goto fail;
     if (tokenizer_vocab(m->tokenizer) > c->V) {
-        error_set(err, ERR_INPUT, "%s: tokenizer.json has %lld tokens, the model only %lld rows",
+        error_set(err, ERR_INPUT, "%s: the tokenizer has %lld tokens, the model only %lld rows",
                   folder, (long long)tokenizer_vocab(m->tokenizer), (long long)c->V);
         goto fail;
     }
     read_name(m, folder);
-    tensor_set_close(set);
+    source_close(source);
     *out = m;
     return true;
 fail:
-    tensor_set_close(set);
+    source_close(source);
     model_close(m);
     return false;
 }

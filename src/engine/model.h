@@ -1,4 +1,5 @@
-// engine/model.h - a model folder opened for inference: config, packed weights, tokenizer.
+// engine/model.h - a model folder or GGUF file opened for inference: config, packed weights,
+// tokenizer.
 // Thread: read-only once open; many sessions may share it.
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
@@ -33,7 +34,8 @@ struct model_options {
     enum weight_type type; // WEIGHT_F32; WEIGHT_BF16: half the memory; WEIGHT_I8: a quarter, and int8 products
 };
 
-// folder must exist; a file, or a folder without config.json, is an error that says what was expected.
+// FOLDER: a model folder, or a .gguf file. Another file, or a folder without config.json, is an error
+// that says what was expected.
 NODISCARD bool model_open(struct model **out, const char *folder, const struct model_options *options,
                           struct error *err);
 void model_close(struct model *model); // NULL is fine

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "engine/source.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,9 +36,13 @@ bool calibration_read(struct calibration *out, const char *folder, struct error 
     *out = (struct calibration){.temperature = 1, .trace_doubt = 0.1f};
     char path[4096];
     json_t *root;
+    struct buf text = {0};
     if (!file_join(path, sizeof path, folder, "sillon.json", err)) return false;
-    if (!file_exists(path)) return true;
-    if (!json_parse_file(&root, path, err)) return false;
+    bool present = false;
+    bool read = source_sillon_json(&text, &present, folder, err) &&
+                (!present || json_parse(&root, text.n_bytes > 0 ? text.data : "", text.n_bytes, path, err));
+    buf_release(&text);
+    if (!read || !present) return read;
     const json_t *c = json_object_get(root, "calibration");
     const char *writer = json_string_value(json_object_get(root, "trace_writer"));
     out->model_writes = writer != NULL && strcmp(writer, "model") == 0;

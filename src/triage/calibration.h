@@ -10,7 +10,7 @@ struct calibration {
     bool model_writes;    // "trace_writer": "model": for and against are the model's own sentences, else reason.h's
     float trace_doubt;    // a trace is written when P(U3) + P(U4) reaches this, whatever the level
 };
-// "calibration" of FOLDER/sillon.json; without the file or the key: temperature 1, no bias, doubt 0.1.
+// "calibration" of FOLDER/sillon.json (FOLDER may be a GGUF file that carries it); without the file or the key: temperature 1, no bias, doubt 0.1.
 NODISCARD bool calibration_read(struct calibration *out, const char *folder, struct error *err);
 // Fits the temperature that minimises the negative log-likelihood of levels[i] under p[i] (probabilities of an
 // uncalibrated model); with_bias, biases too, held near 0 by an L2 penalty worth about two messages. For held-out messages

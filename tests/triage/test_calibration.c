@@ -1,6 +1,7 @@
 // Calibration: applied by hand-computed values, fitted on simulated data, read from sillon.json.
 #include "core/file.h"
 #include "core/rng.h"
+#include "engine/gguf.h"
 #include "triage/calibration.h"
 
 #include <math.h>
@@ -128,6 +129,7 @@ static void test_read(void **state) {
          NULL, 1.5f, 0.25f, 0.2f, false},
         {"{\"trace_writer\":\"rules\",\"more\":1}", NULL, 1, 0, 0.1f, false},
         {"{", "sillon.json", 0, 0, 0, false},
+        {"", "sillon.json", 0, 0, 0, false},
         {"{\"calibration\":[]}", "object", 0, 0, 0, false},
         {"{\"calibration\":{\"temperature\":0}}", "temperature 0", 0, 0, 0, false},
         {"{\"calibration\":{\"temperature\":-1}}", "temperature -1", 0, 0, 0, false},
@@ -157,12 +159,42 @@ static void test_read(void **state) {
     rmdir(folder);
 }
 
+static bool no_tensor(void *context, int64_t i, float *out, struct error *err) {
+    (void)context, (void)i, (void)out, (void)err;
+    return false;
+}
+
+// A GGUF file carries its model's sillon.json: the defaults would be other probabilities.
+static void test_read_gguf(void **state) {
+    (void)state;
+    static const char json[] = "{\"calibration\":{\"temperature\":1.5,\"bias\":[0,0.25,0,0,-1]}}";
+    char folder[] = "/tmp/sillon-calibration-XXXXXX", path[64];
+    struct calibration c;
+    struct error err = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/m.gguf", folder);
+    for (int i = 0; i < 3; i++) {
+        struct gguf_metadata m = {0};
+        if (i == 1) gguf_put_string(&m, "sillon.json", json, strlen(json));
+        if (i == 2) gguf_put_string(&m, "sillon.json", "{", 1);
+        if (!gguf_file_write(path, &m, NULL, 0, no_tensor, NULL, &err)) fail_msg("%s", err.text);
+        gguf_metadata_release(&m);
+        bool ok = calibration_read(&c, path, &err);
+        if (ok != (i < 2)) fail_msg("file %d: %s", i, err.text);
+        if (ok) assert_true(c.temperature == (i ? 1.5f : 1.0f) && c.bias[1] == (i ? 0.25f : 0.0f));
+    }
+    assert_true(strstr(err.text, "m.gguf/sillon.json") != NULL);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_apply),
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_fit_overconfident),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_read_gguf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
