@@ -60,7 +60,7 @@ static struct message message_of(const char *text, int channel) {
 static struct triage *open_with(int n_threads, int64_t n_batch) {
     struct triage *t = NULL;
     struct error err = {0};
-    struct triage_options o = {"models/default", "data/gazetteer.tsv", n_threads, n_batch};
+    struct triage_options o = {.model_folder = "models/default", .gazetteer_path = "data/gazetteer.tsv", .n_threads = n_threads, .n_batch = n_batch};
     if (!triage_open(&t, &o, &err)) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
@@ -224,10 +224,10 @@ static void test_marks(void) {
 static void test_refused(void) {
     struct triage *t;
     struct error err = {0};
-    struct triage_options o = {"models/no-such-folder", NULL, 1, 1};
+    struct triage_options o = {.model_folder = "models/no-such-folder", .n_threads = 1, .n_batch = 1};
     CHECK(!triage_open(&t, &o, &err) && t == NULL && strstr(err.text, "no-such-folder") != NULL);
     error_reset(&err);
-    o = (struct triage_options){"models/default", "data/no-such.tsv", 1, 1};
+    o = (struct triage_options){.model_folder = "models/default", .gazetteer_path = "data/no-such.tsv", .n_threads = 1, .n_batch = 1};
     CHECK(!triage_open(&t, &o, &err) && t == NULL && strstr(err.text, "no-such.tsv") != NULL);
     triage_close(NULL);
     enum trace_mode mode;
