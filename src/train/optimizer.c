@@ -15,21 +15,19 @@ static int64_t chunks_of(int64_t count) {
 }
 
 bool optimizer_init(struct optimizer *o, const struct params *params,
-                    const struct optimizer_options *options, struct pool *pool,
-                    struct error *err) {
+                    const struct optimizer_options *options, struct pool *pool, struct error *err) {
     *o = (struct optimizer){.k = kernels_best(), .pool = pool};
     arena_init(&o->arena, 0);
     int64_t n = 0, most = 0, least = 0;
     for (int64_t i = 0; i < params->n_tensors; i++) n += chunks_of(params->tensors[i].count);
     o->chunks = arena_alloc_array(&o->arena, (size_t)n, sizeof o->chunks[0]);
     o->sums = arena_alloc_array(&o->arena, (size_t)n, sizeof o->sums[0]);
-    o->matrices =
-        arena_alloc_array(&o->arena, (size_t)params->n_tensors, sizeof o->matrices[0]);
+    o->matrices = arena_alloc_array(&o->arena, (size_t)params->n_tensors, sizeof o->matrices[0]);
     if (!arena_ok(&o->arena)) return error_set(err, ERR_NOMEM, "optimizer: out of memory");
     for (int64_t i = 0; i < params->n_tensors; i++) {
         const struct params_tensor *t = &params->tensors[i];
-        bool decay = t->kind == PARAMS_MATRIX ||
-                     (t->kind == PARAMS_EMBEDDING && options->decay_embeddings);
+        bool decay =
+            t->kind == PARAMS_MATRIX || (t->kind == PARAMS_EMBEDDING && options->decay_embeddings);
         // An untied head is a matrix by shape, an embedding by what it does.
         bool muon = options->muon && t->kind == PARAMS_MATRIX && t->offset != params->head;
         float ratio = t->kind == PARAMS_EMBEDDING ? options->embedding_lr_ratio : 1.0f;
@@ -50,8 +48,9 @@ bool optimizer_init(struct optimizer *o, const struct params *params,
     o->a = arena_alloc_array(&o->arena, square, sizeof(float));
     o->b = arena_alloc_array(&o->arena, square, sizeof(float));
     // a product's packed side is at most the matrix or its transpose, padded to panels
-    o->packed = arena_alloc_array(&o->arena, largest + square + 64 * (size_t)(most / max_i64(1, least) + least),
-                                  sizeof(float));
+    o->packed = arena_alloc_array(
+        &o->arena, largest + square + 64 * (size_t)(most / max_i64(1, least) + least),
+        sizeof(float));
     return arena_ok(&o->arena) || error_set(err, ERR_NOMEM, "optimizer: out of memory");
 }
 
@@ -113,8 +112,8 @@ static void apply_part(void *context, int64_t begin, int64_t end, int thread_i) 
     }
 }
 
-// X [r, c], r <= c: X = a X + (b A + c A A) X with A = X X^T, five times; X starts at Frobenius norm 1. Its singular values end
-// near 1.
+// X [r, c], r <= c: X = a X + (b A + c A A) X with A = X X^T, five times; X starts at Frobenius
+// norm 1. Its singular values end near 1.
 static void newton_schulz(struct optimizer *o, float *x, int64_t r, int64_t c) {
     enum { STEPS = 5 };
     const float a = 3.4445f, b = -4.7750f, cc = 2.0315f;

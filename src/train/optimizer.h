@@ -1,6 +1,6 @@
-// train/optimizer.h - one step of AdamW, or of Muon for matrices and AdamW for the rest, over the flat arrays, the gradient's norm, the learning-rate
-// schedule. Work is cut in fixed chunks of each tensor; sums over chunks run in order, whatever the
-// number of threads.
+// train/optimizer.h - one step of AdamW, or of Muon for matrices and AdamW for the rest, over the
+// flat arrays, the gradient's norm, the learning-rate schedule. Work is cut in fixed chunks of each
+// tensor; sums over chunks run in order, whatever the number of threads.
 #ifndef TRAIN_OPTIMIZER_H
 #define TRAIN_OPTIMIZER_H
 
@@ -33,10 +33,12 @@ struct optimizer {
 struct optimizer_options {
     bool muon; // matrices by Muon, the rest by AdamW
     bool decay_embeddings;
-    float embedding_lr_ratio; // the embedding's (and a tied head's) learning rate to the others': its rows see few tokens
+    float embedding_lr_ratio; // the embedding's (and a tied head's) learning rate to the others':
+                              // its rows see few tokens
     bool freeze_qk_norm;      // the norms of q and k heads do not learn
 };
-// Weight decay applies to matrices, and to the embedding (and a tied head) when decay_embeddings; never to norms and biases.
+// Weight decay applies to matrices, and to the embedding (and a tied head) when decay_embeddings;
+// never to norms and biases.
 NODISCARD bool optimizer_init(struct optimizer *o, const struct params *params,
                               const struct optimizer_options *options, struct pool *pool,
                               struct error *err);
@@ -51,9 +53,10 @@ struct optimizer_step {
     float grad_scale; // multiplies the gradient: clipping
     float ema_decay;  // used when ema is not NULL: ema += (1 - ema_decay) (w - ema)
 };
-// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): m = 0.95 m + g; the direction g + 0.95 m is made nearly
-// orthogonal by five Newton-Schulz steps (coefficients 3.4445, -4.7750, 2.0315) and scaled by 0.2 sqrt(max(rows, columns)), so
-// that AdamW's learning rate and weight decay serve for it too (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): m = 0.95 m + g; the direction g +
+// 0.95 m is made nearly orthogonal by five Newton-Schulz steps (coefficients 3.4445,
+// -4.7750, 2.0315) and scaled by 0.2 sqrt(max(rows, columns)), so that AdamW's learning rate and
+// weight decay serve for it too (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 void optimizer_apply(struct optimizer *o, float *w, float *m, float *v, const float *grad,
                      float *ema, const struct optimizer_step *step);
 
