@@ -4,7 +4,7 @@
 set -u
 program=$1
 model=${SILLON_MODEL:-models/default}
-n_failed=0
+. "$(dirname "$0")/check.sh"
 work=$(mktemp -d)
 server=
 
@@ -17,16 +17,6 @@ server_stop() { # signal
     return $status
 }
 trap 'server_stop KILL 2>/dev/null; rm -rf "$work"' EXIT
-
-check() { # what, got, want (a bash pattern)
-    # shellcheck disable=SC2053
-    if [[ $2 == $3 ]]; then
-        echo "ok      $1"
-    else
-        echo "FAILED  $1: got \"$2\", want \"$3\""
-        n_failed=$((n_failed + 1))
-    fi
-}
 
 # --- starts that must fail: one clear line, exit 1 or 2
 fails() { # what, status, pattern, options...

@@ -4,19 +4,10 @@
 set -u
 program=$1
 model=${SILLON_MODEL:-models/default}
-n_failed=0
+. "$(dirname "$0")/check.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-check() { # what, got, want (a bash pattern)
-    # shellcheck disable=SC2053
-    if [[ $2 == $3 ]]; then
-        echo "ok      $1"
-    else
-        echo "FAILED  $1: got \"$2\", want \"$3\""
-        n_failed=$((n_failed + 1))
-    fi
-}
 if [ ! -e "$model/model.safetensors" ]; then
     echo "skipped: no model at $model (make model)"
     exit 77

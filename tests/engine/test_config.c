@@ -1,5 +1,6 @@
 // tests/engine/test_config.c - config.json read, refused, written again; rotary tables against
 // transformers.
+#include "../core/check.h"
 #include "core/file.h"
 #include "engine/config.h"
 #include "engine/safetensors.h"
@@ -9,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 static bool parse(struct model_config *c, const char *text, struct error *err) {
     return model_config_parse(c, text, strlen(text), "config.json", err);

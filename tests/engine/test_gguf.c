@@ -2,6 +2,7 @@
 // tests/engine/test_gguf.c - GGUF against the Python package `gguf` (tests/engine/ref/gguf): types,
 // values, a whole model; what is written is read back; malformed files are refused with a sentence;
 // a model and its tokenizer are the same from a folder and from its GGUF.
+#include "../core/check.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/rng.h"
@@ -17,18 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 static char folder[] = "/tmp/sillon-gguf-XXXXXX";
 static char path[256]; // of the file a test writes

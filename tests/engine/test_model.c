@@ -1,5 +1,6 @@
 // tests/engine/test_model.c - a folder that cannot be opened says why; one that can, gives what it
 // holds. Each case starts from tests/engine/ref/model/llama_bias and spoils one thing.
+#include "../core/check.h"
 #include "core/buf.h"
 #include "core/file.h"
 #include "engine/model.h"
@@ -10,18 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 static const char good_folder[] = "tests/engine/ref/model/llama_bias";
 static char folder[] = "/tmp/sillon-model-XXXXXX";

@@ -1,5 +1,6 @@
 // tests/engine/test_safetensors.c - what a header may say and what is refused; files written are
 // read back.
+#include "../core/check.h"
 #include "core/buf.h"
 #include "core/file.h"
 #include "engine/safetensors.h"
@@ -9,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 // An exact-size heap block: header length, header, data bytes 0, 1, 2...
 static uint8_t *make_file(const char *header, size_t data_bytes, uint64_t length, size_t *n_bytes) {

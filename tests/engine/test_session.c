@@ -3,6 +3,7 @@
 // what a session promises: the same bits alone or in a batch, whole or in chunks, on any number of
 // threads. Also a tool: test_session --compare FOLDER IDS.json OUT.safetensors [N_GREEDY [bf16]]
 // writes the logits of the ids and their greedy continuation (tools/check_model.py).
+#include "../core/check.h"
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -17,26 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
-
 static const char *const folders[] = {
     "tests/engine/ref/model/llama",      // f32 in shards, grouped heads, llama3 rotary scaling
     "tests/engine/ref/model/llama_bias", // f16, tied, biases everywhere, one key-value head
     "tests/engine/ref/model/qwen2",      // bf16, biases of q, k, v
     "tests/engine/ref/model/qwen3",      // f32, tied, norms of q and k, head_dim 24
 };
-
-static const char *const type_names[] = {[WEIGHT_F32] = "f32", [WEIGHT_BF16] = "bf16", [WEIGHT_I8] = "int8"};
 
 static struct model *open_model(const char *folder, enum weight_type type) {
     struct error err = {0};
@@ -134,7 +121,7 @@ static void test_reference(const char *folder, enum weight_type type, float boun
     }
     printf("%-32s %-4s %-10s max |logit - transformers| %.3g over %lld x %lld, greedy %lld of %lld "
            "tokens\n",
-           folder, type_names[type], kernels, (double)worst, (long long)n_rows,
+           folder, weight_type_names[type], kernels, (double)worst, (long long)n_rows,
            (long long)V, (long long)same, (long long)(n - n_prompt));
     CHECK(worst < bound, "%s: logits differ by %g, bound %g", folder, (double)worst, (double)bound);
     if (type == WEIGHT_F32)

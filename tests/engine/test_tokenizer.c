@@ -2,6 +2,7 @@
 // (tests/engine/ref/tokenizer). Also a tool: test_tokenizer --encode TOKENIZER FILE prints the ids
 // of each line (--decode appends the decoded text as a JSON string), and --train OUT VOCAB FILE
 // trains on the lines of FILE.
+#include "../core/check.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/rng.h"
@@ -11,18 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int n_failed;
-
-#define CHECK(ok, ...)                                                                             \
-    do {                                                                                           \
-        if (!(ok)) {                                                                               \
-            printf("%s:%d: ", __FILE__, __LINE__);                                                 \
-            printf(__VA_ARGS__);                                                                   \
-            printf("\n");                                                                          \
-            n_failed++;                                                                            \
-        }                                                                                          \
-    } while (0)
 
 static int tool_encode(const char *tokenizer_path, const char *path, unsigned flags, bool decode) {
     struct error err = {0};
